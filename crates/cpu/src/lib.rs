@@ -1,1 +1,23 @@
-//! todo
+//! One processor at instruction boundaries: its state, what each micro-op does to it, the routines
+//! behind system instructions, and what happens between instructions.
+//!
+//! Rooms: [`state`] (registers and modes), [`memory`] (the interface to memory and the one for
+//! functional engines), [`execute`] (micro-ops), [`string`] and [`routine`] (long instructions),
+//! [`boundary`] (interrupts and traps), [`model`] (CPUID).
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod boundary;
+pub mod execute;
+pub mod flags;
+pub mod memory;
+pub mod model;
+pub mod routine;
+pub mod state;
+mod string;
+
+pub use boundary::{Boundary, at_boundary, deliver_fault};
+pub use execute::{Flow, adjust_stack_fault, execute};
+pub use memory::{FunctionalMemory, Memory, Stop, StopReason};
+pub use model::CpuModel;
+pub use state::{Activity, Cpu, Shadow};

@@ -3,6 +3,9 @@
 use crate::BlockId;
 use std::collections::BTreeMap;
 
+/// Entries of the protection log that are kept; a TLB that lags further behind is flushed.
+const PROTECTION_LOG_MAX: usize = 4096;
+
 /// Bytes in one tracked line.
 const LINE_SIZE: u64 = 64;
 
@@ -20,8 +23,10 @@ pub struct CodeMap {
     write_mapped: Vec<bool>,
     /// The blocks of each page that has code.
     blocks: BTreeMap<u64, Vec<BlockId>>,
-    /// Pages that became code and may still be writable in some TLB.
-    newly_code: Vec<u64>,
+    /// Pages (RAM offsets) that became code while a TLB could hold them as writable, oldest first.
+    protection_log: Vec<u64>,
+    /// How many entries of the log have been dropped.
+    protection_log_start: u64,
     /// Blocks that were invalidated and not yet collected by the engine.
     stale: Vec<BlockId>,
     /// Counts invalidations of blocks by stores.
@@ -69,22 +74,26 @@ impl CodeMap {
             return;
         };
         if *lines == 0 && std::mem::take(&mut self.write_mapped[page as usize]) {
-            self.newly_code.push(page * 4096);
+            if self.protection_log.len() >= PROTECTION_LOG_MAX {
+                self.protection_log_start += self.protection_log.len() as u64;
+                self.protection_log.clear();
+            }
+            self.protection_log.push(page * 4096);
         }
         *lines |= line_mask(offset % 4096, length);
         self.blocks.entry(page).or_default().push(block);
     }
 
-    /// RAM offsets of pages that have become code since this was last asked and that a TLB may
-    /// hold as writable: the caller removes them from every TLB.
-    pub fn take_newly_code(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.newly_code)
+    /// How many pages have ever been logged as newly code; see [`crate::Tlb::apply_protection`].
+    #[inline]
+    pub fn protection_log_end(&self) -> u64 {
+        self.protection_log_start + self.protection_log.len() as u64
     }
 
-    /// Whether any page waits in [`CodeMap::take_newly_code`].
-    #[inline]
-    pub fn has_newly_code(&self) -> bool {
-        !self.newly_code.is_empty()
+    /// The log from entry `from` on, or `None` if that part has been dropped.
+    pub fn protection_log_from(&self, from: u64) -> Option<&[u64]> {
+        let start = from.checked_sub(self.protection_log_start)?;
+        self.protection_log.get(start as usize..)
     }
 
     /// Whether a store of `length` bytes at `offset` (within one page) would hit code.
@@ -140,7 +149,6 @@ impl CodeMap {
         }
         self.blocks.clear();
         self.stale.clear();
-        self.newly_code.clear();
     }
 }
 

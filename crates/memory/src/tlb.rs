@@ -4,13 +4,15 @@
 //! fast and is as lazy about changed page tables as the architecture allows. SDM Vol. 3, "Caching
 //! Translation Information".
 
-use crate::{FetchCache, Translation};
+use crate::{CodeMap, FetchCache, Translation};
 use ring3_arch::GuestVirt;
 
 /// Entries per table.
 const SIZE: usize = 512;
 /// Translation contexts (PCIDs) held at once; Linux uses six per processor.
 const CONTEXTS: usize = 8;
+/// One table for each [`Privilege`].
+const TABLES: usize = 4;
 /// Set in a tag that must not match any page.
 const NO_MATCH: u64 = 1;
 
@@ -25,6 +27,9 @@ pub enum Privilege {
     Supervisor = 1,
     /// CPL 0 to 2 while user pages are open: CR4.SMAP clear or RFLAGS.AC set.
     SupervisorOpen = 2,
+    /// Accesses are watched one by one (data breakpoints, alignment checks): nothing is ever
+    /// cached for this one.
+    Watched = 3,
 }
 
 /// One translation of a 4 KiB page. A tag is the page's linear address if that kind of access may
@@ -53,9 +58,9 @@ struct Context {
     /// A number that no other (context, flush) ever had: it tags the fetch cache.
     epoch: u64,
     last_used: u64,
-    tables: Box<[[TlbEntry; SIZE]; 3]>,
+    tables: Box<[[TlbEntry; SIZE]; TABLES]>,
     /// Whether anything was put into each table since it was last cleared.
-    filled: [bool; 3],
+    filled: [bool; TABLES],
     /// Linear ranges (first, last) that large pages may cover, in the lower and upper half of the
     /// address space.
     large: [Option<(u64, u64)>; 2],
@@ -79,6 +84,8 @@ pub struct Tlb {
     privilege: Privilege,
     next_epoch: u64,
     clock: u64,
+    /// How much of the code map's protection log has been applied.
+    protected: u64,
     /// Code locations, invalidated together with the translations.
     pub fetch_cache: FetchCache,
     /// Statistics.
@@ -93,6 +100,7 @@ impl Default for Tlb {
             privilege: Privilege::SupervisorOpen,
             next_epoch: 1,
             clock: 0,
+            protected: 0,
             fetch_cache: FetchCache::default(),
             counters: TlbCounters::default(),
         };
@@ -154,8 +162,8 @@ impl Tlb {
                 pcid,
                 epoch,
                 last_used: clock,
-                tables: Box::new([[EMPTY; SIZE]; 3]),
-                filled: [false; 3],
+                tables: Box::new([[EMPTY; SIZE]; TABLES]),
+                filled: [false; TABLES],
                 large: [None; 2],
             });
             self.current = self.contexts.len() - 1;
@@ -229,8 +237,21 @@ impl Tlb {
         self.fetch_cache.invalidate_page(address.0);
     }
 
-    /// Stores may no longer take the fast path to these RAM pages (offsets, sorted or not).
-    pub fn protect(&mut self, ram_pages: &[u64]) {
+    /// Applies what has been added to the log of pages that became code since the last call:
+    /// stores may no longer take the fast path to them. To be called before the processor
+    /// executes anything after the log has grown.
+    #[inline]
+    pub fn apply_protection(&mut self, code: &CodeMap) {
+        if self.protected != code.protection_log_end() {
+            match code.protection_log_from(self.protected) {
+                Some(pages) => self.protect(pages),
+                None => self.flush_all(),
+            }
+            self.protected = code.protection_log_end();
+        }
+    }
+
+    fn protect(&mut self, ram_pages: &[u64]) {
         for context in &mut self.contexts {
             for (table, _) in context
                 .tables
@@ -261,6 +282,9 @@ impl Tlb {
         fetch: bool,
     ) {
         self.counters.fills += 1;
+        if privilege == Privilege::Watched {
+            return;
+        }
         let page = address.page().0;
         let context = &mut self.contexts[self.current];
         if translation.page_size > 4096 {
@@ -352,7 +376,10 @@ mod tests {
     fn code_pages_lose_only_the_fast_path_for_stores() {
         let mut tlb = Tlb::default();
         fill(&mut tlb, 0x20_0000, 4096);
-        tlb.protect(&[0x9000]);
+        let mut code = CodeMap::new(1 << 20);
+        code.note_write_mapping(0x9000);
+        code.add(0x9000, 4, crate::BlockId(0));
+        tlb.apply_protection(&code);
         assert_eq!(tlb.entry(0x20_0000).read, 0x20_0000);
         assert_ne!(tlb.entry(0x20_0000).write, 0x20_0000);
     }
