@@ -40,7 +40,11 @@ fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
 
 #[inline(always)]
 fn cut<const BITS: u32>(value: u64) -> u64 {
-    if BITS == 64 { value } else { value & ((1 << BITS) - 1) }
+    if BITS == 64 {
+        value
+    } else {
+        value & ((1 << BITS) - 1)
+    }
 }
 
 #[inline(always)]
@@ -63,7 +67,9 @@ fn base_address(cpu: &Cpu, u: &Uop) -> u64 {
 
 #[inline(always)]
 fn lea(cpu: &Cpu, u: &Uop) -> u64 {
-    cpu.reg(u.a).wrapping_add(cpu.reg(u.b) << (u.x & Uop::SCALE)).wrapping_add(u.imm as u64)
+    cpu.reg(u.a)
+        .wrapping_add(cpu.reg(u.b) << (u.x & Uop::SCALE))
+        .wrapping_add(u.imm as u64)
 }
 
 #[inline(always)]
@@ -153,7 +159,8 @@ fn shr<const BITS: u32>(cpu: &mut Cpu, dst: Reg, a: u64, count: u32) {
         // OF is the operand's sign for a count of one and undefined otherwise; processors give the
         // difference of the result's two top bits.
         let overflow = (result >> (BITS - 1) ^ result >> (BITS - 2)) & 1 != 0;
-        cpu.flags.set_shift::<BITS>(result, carry, if count == 1 { top } else { overflow });
+        cpu.flags
+            .set_shift::<BITS>(result, carry, if count == 1 { top } else { overflow });
         write::<BITS>(cpu, dst, result);
     } else {
         write::<BITS>(cpu, dst, a);
@@ -179,7 +186,11 @@ fn rol<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
     let a = cut::<BITS>(cpu.reg(u.a));
     let masked = count_of::<BITS>(cpu.reg(u.b));
     let count = masked % BITS;
-    let result = if count == 0 { a } else { cut::<BITS>(a << count | a >> (BITS - count)) };
+    let result = if count == 0 {
+        a
+    } else {
+        cut::<BITS>(a << count | a >> (BITS - count))
+    };
     if masked != 0 {
         let carry = result & 1 != 0;
         let top = result >> (BITS - 1) & 1 != 0;
@@ -193,7 +204,11 @@ fn ror<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
     let a = cut::<BITS>(cpu.reg(u.a));
     let masked = count_of::<BITS>(cpu.reg(u.b));
     let count = masked % BITS;
-    let result = if count == 0 { a } else { cut::<BITS>(a >> count | a << (BITS - count)) };
+    let result = if count == 0 {
+        a
+    } else {
+        cut::<BITS>(a >> count | a << (BITS - count))
+    };
     if masked != 0 {
         let top = result >> (BITS - 1) & 1 != 0;
         let next = result >> (BITS - 2) & 1 != 0;
@@ -246,7 +261,10 @@ fn shld<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
         return write::<BITS>(cpu, u.dst, a);
     }
     let (wide, bits) = if BITS == 16 {
-        (u128::from(a) << 32 | u128::from(filler) << 16 | u128::from(a), 48)
+        (
+            u128::from(a) << 32 | u128::from(filler) << 16 | u128::from(a),
+            48,
+        )
     } else {
         (u128::from(a) << BITS | u128::from(filler), 2 * BITS)
     };
@@ -342,7 +360,10 @@ fn div<const BITS: u32, M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<
     // 128-bit division is a library call; almost all dividends fit into 64 bits.
     let (q, r) = match u64::try_from(dividend) {
         Ok(small) => (u128::from(small / divisor), small % divisor),
-        Err(_) => (dividend / u128::from(divisor), (dividend % u128::from(divisor)) as u64),
+        Err(_) => (
+            dividend / u128::from(divisor),
+            (dividend % u128::from(divisor)) as u64,
+        ),
     };
     if q >> BITS != 0 {
         return Err(m.fault(Fault::DE));
@@ -515,7 +536,11 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
     }
     macro_rules! cmov {
         ($bits:literal) => {{
-            let value = if cpu.flags.holds(u.condition()) { cpu.reg(u.a) } else { cpu.reg(u.dst) };
+            let value = if cpu.flags.holds(u.condition()) {
+                cpu.reg(u.a)
+            } else {
+                cpu.reg(u.dst)
+            };
             write::<$bits>(cpu, u.dst, value);
         }};
     }
@@ -678,10 +703,18 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::Cmp16 => cmp::<16>(cpu, cpu.reg(u.a), cpu.reg(u.b)),
         Op::Cmp32 => cmp::<32>(cpu, cpu.reg(u.a), cpu.reg(u.b)),
         Op::Cmp64 => cmp::<64>(cpu, cpu.reg(u.a), cpu.reg(u.b)),
-        Op::Test8 => cpu.flags.set_logic::<8>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
-        Op::Test16 => cpu.flags.set_logic::<16>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
-        Op::Test32 => cpu.flags.set_logic::<32>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
-        Op::Test64 => cpu.flags.set_logic::<64>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
+        Op::Test8 => cpu
+            .flags
+            .set_logic::<8>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
+        Op::Test16 => cpu
+            .flags
+            .set_logic::<16>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
+        Op::Test32 => cpu
+            .flags
+            .set_logic::<32>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
+        Op::Test64 => cpu
+            .flags
+            .set_logic::<64>(cpu.regs[u.a as usize] & cpu.regs[u.b as usize]),
         Op::AddImm8 => ri!(add, 8),
         Op::AddImm16 => ri!(add, 16),
         Op::AddImm32 => ri!(add, 32),
@@ -714,10 +747,18 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::CmpImm16 => cmp::<16>(cpu, cpu.reg(u.a), u.imm as u64),
         Op::CmpImm32 => cmp::<32>(cpu, cpu.reg(u.a), u.imm as u64),
         Op::CmpImm64 => cmp::<64>(cpu, cpu.reg(u.a), u.imm as u64),
-        Op::TestImm8 => cpu.flags.set_logic::<8>(cpu.regs[u.a as usize] & u.imm as u64),
-        Op::TestImm16 => cpu.flags.set_logic::<16>(cpu.regs[u.a as usize] & u.imm as u64),
-        Op::TestImm32 => cpu.flags.set_logic::<32>(cpu.regs[u.a as usize] & u.imm as u64),
-        Op::TestImm64 => cpu.flags.set_logic::<64>(cpu.regs[u.a as usize] & u.imm as u64),
+        Op::TestImm8 => cpu
+            .flags
+            .set_logic::<8>(cpu.regs[u.a as usize] & u.imm as u64),
+        Op::TestImm16 => cpu
+            .flags
+            .set_logic::<16>(cpu.regs[u.a as usize] & u.imm as u64),
+        Op::TestImm32 => cpu
+            .flags
+            .set_logic::<32>(cpu.regs[u.a as usize] & u.imm as u64),
+        Op::TestImm64 => cpu
+            .flags
+            .set_logic::<64>(cpu.regs[u.a as usize] & u.imm as u64),
         Op::Inc8 => inc::<8>(cpu, u),
         Op::Inc16 => inc::<16>(cpu, u),
         Op::Inc32 => inc::<32>(cpu, u),

@@ -35,7 +35,11 @@ fn extend<const BITS: u32>(value: u64) -> u64 {
 /// Puts the carries out of the top bit, into it, and out of bit 3 where they belong.
 #[inline(always)]
 fn collect<const BITS: u32>(carries: u64) -> u32 {
-    let top = if BITS >= 32 { (carries >> (BITS - 32)) as u32 } else { (carries << (32 - BITS)) as u32 };
+    let top = if BITS >= 32 {
+        (carries >> (BITS - 32)) as u32
+    } else {
+        (carries << (32 - BITS)) as u32
+    };
     (top & (CARRY | CARRY_IN)) | (carries as u32 & HALF_CARRY)
 }
 
@@ -135,7 +139,9 @@ impl StatusFlags {
     /// PF.
     #[inline(always)]
     pub fn parity(&self) -> bool {
-        (self.result as u8 ^ (self.carries >> PARITY_SHIFT) as u8).count_ones().is_multiple_of(2)
+        (self.result as u8 ^ (self.carries >> PARITY_SHIFT) as u8)
+            .count_ones()
+            .is_multiple_of(2)
     }
 
     /// AF.
@@ -164,7 +170,11 @@ impl StatusFlags {
         self.carries = carry_bits(is(CF), is(OF))
             | if is(AF) { HALF_CARRY } else { 0 }
             | if is(SF) { SIGN_FLIP } else { 0 }
-            | if is(PF) != parity_of_result { 1 << PARITY_SHIFT } else { 0 };
+            | if is(PF) != parity_of_result {
+                1 << PARITY_SHIFT
+            } else {
+                0
+            };
     }
 
     /// The same flags in the one representation that [`StatusFlags::set_bits`] gives, so that
@@ -254,7 +264,10 @@ mod tests {
                     let difference = i32::from(a) - i32::from(b) - i32::from(carry);
                     flags.set_sub::<8>(a.into(), b.into(), difference as i64 as u64);
                     assert_eq!(flags.carry(), difference < 0, "{a} - {b} - {carry}");
-                    assert_eq!(flags.adjust(), i32::from(a & 15) - i32::from(b & 15) - i32::from(carry) < 0);
+                    assert_eq!(
+                        flags.adjust(),
+                        i32::from(a & 15) - i32::from(b & 15) - i32::from(carry) < 0
+                    );
                     let signed = i32::from(a as i8) - i32::from(b as i8) - i32::from(carry);
                     assert_eq!(flags.overflow(), i8::try_from(signed).is_err());
                 }

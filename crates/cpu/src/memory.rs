@@ -229,23 +229,52 @@ impl<'a> FunctionalMemory<'a> {
         if self.paging.long && !GuestVirt(address).is_canonical(48) {
             return Err(Fault::GP0);
         }
-        let privilege = if cpl == 3 { Privilege::User } else { Privilege::SupervisorOpen };
+        let privilege = if cpl == 3 {
+            Privilege::User
+        } else {
+            Privilege::SupervisorOpen
+        };
         let page = address & !0xfff;
         let entry = self.tlb.entry_for(privilege, address);
         if entry.fetch == page {
             return Ok(Some(address.wrapping_add(entry.addend)));
         }
-        let access = Access { write: false, fetch: true, user: cpl == 3, smap_lifted: false };
-        let found = walk(self.ram, self.code, &self.paging, GuestVirt(address), access)
-            .map_err(|error| Fault::page(GuestVirt(address), error))?;
-        let Some(offset) = self.ram.layout().offset(found.address) else { return Ok(None) };
-        self.tlb.fill(privilege, GuestVirt(address), &found, offset, false, false, true);
+        let access = Access {
+            write: false,
+            fetch: true,
+            user: cpl == 3,
+            smap_lifted: false,
+        };
+        let found = walk(
+            self.ram,
+            self.code,
+            &self.paging,
+            GuestVirt(address),
+            access,
+        )
+        .map_err(|error| Fault::page(GuestVirt(address), error))?;
+        let Some(offset) = self.ram.layout().offset(found.address) else {
+            return Ok(None);
+        };
+        self.tlb.fill(
+            privilege,
+            GuestVirt(address),
+            &found,
+            offset,
+            false,
+            false,
+            true,
+        );
         Ok(Some(offset))
     }
 
     #[inline]
     fn wrap(&self, address: u64) -> u64 {
-        if self.paging.long { address } else { address & 0xffff_ffff }
+        if self.paging.long {
+            address
+        } else {
+            address & 0xffff_ffff
+        }
     }
 
     #[inline(always)]
@@ -273,7 +302,13 @@ impl<'a> FunctionalMemory<'a> {
             user: privilege == Privilege::User,
             smap_lifted: privilege == Privilege::SupervisorOpen,
         };
-        match walk(self.ram, self.code, &self.paging, GuestVirt(address), access) {
+        match walk(
+            self.ram,
+            self.code,
+            &self.paging,
+            GuestVirt(address),
+            access,
+        ) {
             Ok(found) => {
                 if let Some(offset) = self.ram.layout().offset(found.address) {
                     let page_is_code = self.code.is_code_page(offset);
@@ -281,13 +316,22 @@ impl<'a> FunctionalMemory<'a> {
                     if writable {
                         self.code.note_write_mapping(offset);
                     }
-                    let cached =
-                        if self.tlb.privilege() == Privilege::Watched && privilege == self.privilege {
-                            Privilege::Watched
-                        } else {
-                            privilege
-                        };
-                    self.tlb.fill(cached, GuestVirt(address), &found, offset, true, writable, false);
+                    let cached = if self.tlb.privilege() == Privilege::Watched
+                        && privilege == self.privilege
+                    {
+                        Privilege::Watched
+                    } else {
+                        privilege
+                    };
+                    self.tlb.fill(
+                        cached,
+                        GuestVirt(address),
+                        &found,
+                        offset,
+                        true,
+                        writable,
+                        false,
+                    );
                 }
                 Ok(found.address)
             }
@@ -328,7 +372,9 @@ impl<'a> FunctionalMemory<'a> {
         while done < into.len() {
             let address = at.0 + done as u64;
             let size = device_size(address, into.len() - done);
-            let value = self.platform.memory_read(self.cpu, self.now, GuestPhys(address), size as u8);
+            let value =
+                self.platform
+                    .memory_read(self.cpu, self.now, GuestPhys(address), size as u8);
             into[done..done + size].copy_from_slice(&value.to_le_bytes()[..size]);
             done += size;
         }
@@ -362,7 +408,8 @@ impl<'a> FunctionalMemory<'a> {
             let mut bytes = [0; 8];
             bytes[..size].copy_from_slice(&from[done..done + size]);
             let value = u64::from_le_bytes(bytes);
-            self.platform.memory_write(self.cpu, self.now, GuestPhys(address), size as u8, value);
+            self.platform
+                .memory_write(self.cpu, self.now, GuestPhys(address), size as u8, value);
             done += size;
         }
     }
@@ -441,7 +488,11 @@ impl<'a> FunctionalMemory<'a> {
 
     /// Implicit accesses are never subject to RFLAGS.AC.
     fn system_privilege(&self) -> Privilege {
-        if self.paging.smap { Privilege::Supervisor } else { Privilege::SupervisorOpen }
+        if self.paging.smap {
+            Privilege::Supervisor
+        } else {
+            Privilege::SupervisorOpen
+        }
     }
 }
 
@@ -549,7 +600,12 @@ impl Memory for FunctionalMemory<'_> {
 
     fn store_system(&mut self, address: u64, length: u64, value: u64) -> Result<(), Stop> {
         let privilege = self.system_privilege();
-        self.store_slow(address, &value.to_le_bytes()[..length as usize], privilege, true)
+        self.store_slow(
+            address,
+            &value.to_le_bytes()[..length as usize],
+            privilege,
+            true,
+        )
     }
 
     fn span(&mut self, address: u64, length: u64, write: bool) -> Option<Range<usize>> {
@@ -616,7 +672,11 @@ impl Memory for FunctionalMemory<'_> {
             };
         }
         let watched = watching || self.align;
-        self.tlb.set_privilege(if watched { Privilege::Watched } else { self.privilege });
+        self.tlb.set_privilege(if watched {
+            Privilege::Watched
+        } else {
+            self.privilege
+        });
     }
 
     fn flush_all(&mut self) {

@@ -2,10 +2,11 @@
 
 use crate::flags::StatusFlags;
 use crate::model::CpuModel;
+use crate::x87_interim::X87;
 use ring3_arch::cr::{cr0, cr4, dr, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, rflags};
-use ring3_arithmetic::{Mxcsr, X87};
+use ring3_arithmetic::Mxcsr;
 use ring3_clock::Ticks;
 use ring3_isa::{CodeMode, CodeSize, REG_COUNT, Reg, Usability, VREG_COUNT};
 use ring3_memory::{PagingState, Privilege};
@@ -128,6 +129,8 @@ pub struct Cpu {
     pub nmi_blocked: bool,
     /// DR6 bits of a debug trap that is due at this boundary.
     pub pending_debug: u64,
+    /// The current instruction does not single-step (it loaded a new context).
+    pub single_step_suppressed: bool,
     /// The line that UMONITOR armed.
     pub monitor: Option<u64>,
     /// State of the generator behind RDRAND.
@@ -191,6 +194,7 @@ impl Cpu {
             shadow: Shadow::None,
             nmi_blocked: false,
             pending_debug: 0,
+            single_step_suppressed: false,
             monitor: None,
             // Any odd constant keeps the processors' sequences apart.
             random: seed ^ (u64::from(index.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -212,7 +216,12 @@ impl Cpu {
         self.regs[Reg::Rdx as usize] = self.model.signature().into();
         self.regs[Reg::Rip as usize] = 0xfff0;
         self.set_rflags(rflags::ALWAYS);
-        let data = Segment { selector: 0, base: 0, limit: 0xffff, attributes: 0x93 };
+        let data = Segment {
+            selector: 0,
+            base: 0,
+            limit: 0xffff,
+            attributes: 0x93,
+        };
         for segment in &mut self.system.segments {
             *segment = data;
         }
@@ -221,13 +230,32 @@ impl Cpu {
         }
         self.set_segment(
             SegmentName::Cs as u8,
-            Segment { selector: 0xf000, base: 0xffff_0000, limit: 0xffff, attributes: 0x9b },
+            Segment {
+                selector: 0xf000,
+                base: 0xffff_0000,
+                limit: 0xffff,
+                attributes: 0x9b,
+            },
         );
         let system = &mut self.system;
-        system.ldtr = Segment { attributes: 0x82, limit: 0xffff, ..Segment::default() };
-        system.tr = Segment { attributes: 0x8b, limit: 0xffff, ..Segment::default() };
-        system.gdtr = TableRegister { base: 0, limit: 0xffff };
-        system.idtr = TableRegister { base: 0, limit: 0xffff };
+        system.ldtr = Segment {
+            attributes: 0x82,
+            limit: 0xffff,
+            ..Segment::default()
+        };
+        system.tr = Segment {
+            attributes: 0x8b,
+            limit: 0xffff,
+            ..Segment::default()
+        };
+        system.gdtr = TableRegister {
+            base: 0,
+            limit: 0xffff,
+        };
+        system.idtr = TableRegister {
+            base: 0,
+            limit: 0xffff,
+        };
         system.cr0 = (system.cr0 & (cr0::CD | cr0::NW)) | cr0::ET;
         system.cr2 = 0;
         system.cr3 = 0;
@@ -238,7 +266,11 @@ impl Cpu {
         system.dr7 = dr::DR7_FIXED;
         system.xss = 0;
         self.uintr = ring3_uintr::State::default();
-        self.activity = if self.index.0 == 0 { Activity::Running } else { Activity::WaitForSipi };
+        self.activity = if self.index.0 == 0 {
+            Activity::Running
+        } else {
+            Activity::WaitForSipi
+        };
         self.shadow = Shadow::None;
         self.nmi_blocked = false;
         self.pending_debug = 0;
@@ -463,7 +495,11 @@ impl Cpu {
 
     /// The PCID in use (0 when CR4.PCIDE is clear).
     pub fn pcid(&self) -> u16 {
-        if self.system.cr4 & cr4::PCIDE != 0 { (self.system.cr3 & 0xfff) as u16 } else { 0 }
+        if self.system.cr4 & cr4::PCIDE != 0 {
+            (self.system.cr3 & 0xfff) as u16
+        } else {
+            0
+        }
     }
 
     /// The privilege of explicit memory accesses.

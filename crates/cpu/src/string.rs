@@ -70,7 +70,11 @@ impl StringUop {
     fn advance(&self, cpu: &mut Cpu, reg: Reg, elements: u64) {
         let bytes = elements.wrapping_mul(self.size);
         let old = self.pointer(cpu, reg);
-        let new = if self.down { old.wrapping_sub(bytes) } else { old.wrapping_add(bytes) };
+        let new = if self.down {
+            old.wrapping_sub(bytes)
+        } else {
+            old.wrapping_add(bytes)
+        };
         self.set_pointer(cpu, reg, new);
     }
 
@@ -126,7 +130,11 @@ fn store<M: Memory>(m: &mut M, size: u64, address: u64, value: u64) -> Result<()
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Stop> {
     let s = StringUop::new(cpu, u);
     let repeated = s.repeat != Repeat::Once;
-    let count = if repeated { s.pointer(cpu, Reg::Rcx) } else { 1 };
+    let count = if repeated {
+        s.pointer(cpu, Reg::Rcx)
+    } else {
+        1
+    };
     let mut again = false;
     if count != 0 {
         again = match u.op {
@@ -142,9 +150,17 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
     }
     let offset = if again { u.imm_low() } else { u.imm_high() };
     let target = cpu.rip().wrapping_add(offset as u64);
-    cpu.set_rip(if cpu.is_long_code() { target } else { target & 0xffff_ffff });
+    cpu.set_rip(if cpu.is_long_code() {
+        target
+    } else {
+        target & 0xffff_ffff
+    });
     // A device access may have changed what is pending.
-    Ok(if matches!(u.op, Op::Ins | Op::Outs) { Flow::Sync } else { Flow::Indirect })
+    Ok(if matches!(u.op, Op::Ins | Op::Outs) {
+        Flow::Sync
+    } else {
+        Flow::Indirect
+    })
 }
 
 /// Books `elements` finished iterations.
@@ -158,7 +174,9 @@ fn count_down(cpu: &mut Cpu, s: &StringUop, elements: u64) {
 fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Result<bool, Stop> {
     let from = s.source(cpu, m)?;
     let to = s.destination(cpu, m, true)?;
-    let round = count.min(s.elements_in_page(from)).min(s.elements_in_page(to));
+    let round = count
+        .min(s.elements_in_page(from))
+        .min(s.elements_in_page(to));
     let bytes = round * s.size;
     if !s.down && round > 1 && s.legacy_segment.is_none() {
         // Copying forwards by elements equals copying at once unless the destination starts inside
@@ -303,7 +321,8 @@ fn outs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop
     let from = s.source(cpu, m)?;
     let value = load(m, s.size, from)?;
     let (index, now) = (cpu.index, m.now());
-    m.platform().port_write(index, now, port, s.size as u8, value as u32);
+    m.platform()
+        .port_write(index, now, port, s.size as u8, value as u32);
     s.advance(cpu, Reg::Rsi, 1);
     count_down(cpu, s, 1);
     Ok(true)

@@ -822,11 +822,12 @@ ops! {
     VOr => vector(A | B);
     /// `dst = a ^ b`.
     VXor => vector(A | B);
-    /// `dst` = packed-integer operation `imm >> 16` of `a` and `b` with immediate `imm & 0xff`;
-    /// a mask in `c` where it takes one.
-    VPacked => vector(A | B | C);
+    /// `dst` = packed-integer operation `imm >> 16` of `a` and `b` with immediate `imm & 0xff`.
+    VPacked => vector(A | B);
     /// The same on MMX-sized operands.
-    VPackedMmx => vector(A | B | C);
+    VPackedMmx => vector(A | B);
+    /// `dst` = packed-integer operation `imm >> 16` of `a`, `b` and a mask in `c`.
+    VPacked3 => vector(A | B | C);
     /// General register `dst` = packed operation of `a` and `b` that yields an integer.
     VPackedToGpr => OpInfo { writes_dst: true, writes_vector: false, ..vector(A | B) };
     /// Flags = packed operation of `a` and `b` (PTEST).

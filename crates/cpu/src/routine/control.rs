@@ -160,11 +160,7 @@ const CR0_DEFINED: u64 = cr0::PE
     | cr0::PG;
 
 /// MOV to and from control registers, CLTS, LMSW.
-pub(crate) fn control_register<M: Memory>(
-    cpu: &mut Cpu,
-    m: &mut M,
-    u: &Uop,
-) -> Result<(), Stop> {
+pub(crate) fn control_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     super::require_cpl0(cpu, m)?;
     match u.op {
         Op::Clts => cpu.system.cr0 &= !cr0::TS,
@@ -186,11 +182,22 @@ pub(crate) fn control_register<M: Memory>(
                 }
                 _ => return Err(m.fault(Fault::UD)),
             };
-            cpu.set_reg(u.dst, if cpu.is_long_code() { value } else { value & 0xffff_ffff });
+            cpu.set_reg(
+                u.dst,
+                if cpu.is_long_code() {
+                    value
+                } else {
+                    value & 0xffff_ffff
+                },
+            );
         }
         _ => {
             let value = cpu.reg(u.a);
-            let value = if cpu.is_long_code() { value } else { value & 0xffff_ffff };
+            let value = if cpu.is_long_code() {
+                value
+            } else {
+                value & 0xffff_ffff
+            };
             match u.y {
                 0 => set_cr0(cpu, m, value)?,
                 2 => cpu.system.cr2 = value,
@@ -270,7 +277,11 @@ fn uses_pae(cpu: &Cpu) -> bool {
 fn set_cr3<M: Memory>(cpu: &mut Cpu, m: &mut M, value: u64) -> Result<(), Stop> {
     let pcid_enabled = cpu.system.cr4 & cr4::PCIDE != 0;
     let keep = pcid_enabled && value & cr3::NO_FLUSH != 0;
-    let value = if pcid_enabled { value & !cr3::NO_FLUSH } else { value };
+    let value = if pcid_enabled {
+        value & !cr3::NO_FLUSH
+    } else {
+        value
+    };
     if cpu.is_long_mode() && value & !((1 << ring3_arch::paging::PHYSICAL_BITS) - 1) != 0 {
         return Err(m.fault(Fault::GP0));
     }
@@ -291,9 +302,7 @@ fn set_cr4<M: Memory>(cpu: &mut Cpu, m: &mut M, value: u64) -> Result<(), Stop> 
     let long = cpu.is_long_mode();
     let invalid = value & !cpu.model.cr4() != 0
         || (long && !is(cr4::PAE))
-        || (is(cr4::PCIDE)
-            && old & cr4::PCIDE == 0
-            && (!long || cpu.system.cr3 & cr3::PCID != 0));
+        || (is(cr4::PCIDE) && old & cr4::PCIDE == 0 && (!long || cpu.system.cr3 & cr3::PCID != 0));
     if invalid {
         return Err(m.fault(Fault::GP0));
     }
@@ -333,11 +342,22 @@ pub(crate) fn debug_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Re
             7 => cpu.system.dr7,
             n => cpu.system.dr[n as usize],
         };
-        cpu.set_reg(u.dst, if cpu.is_long_code() { value } else { value & 0xffff_ffff });
+        cpu.set_reg(
+            u.dst,
+            if cpu.is_long_code() {
+                value
+            } else {
+                value & 0xffff_ffff
+            },
+        );
         return Ok(());
     }
     let value = cpu.reg(u.a);
-    let value = if cpu.is_long_code() { value } else { value & 0xffff_ffff };
+    let value = if cpu.is_long_code() {
+        value
+    } else {
+        value & 0xffff_ffff
+    };
     match number {
         6 | 7 if value >> 32 != 0 => return Err(m.fault(Fault::GP0)),
         6 => cpu.system.dr6 = (value & 0xe00f) | dr::DR6_FIXED,
@@ -362,7 +382,11 @@ pub(crate) fn invalidate<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result
     }
     let low = m.load::<8>(address)?;
     let linear = m.load::<8>(address.wrapping_add(8))?;
-    let kind = if cpu.is_long_code() { cpu.reg(u.b) } else { cpu.reg(u.b) & 0xffff_ffff };
+    let kind = if cpu.is_long_code() {
+        cpu.reg(u.b)
+    } else {
+        cpu.reg(u.b) & 0xffff_ffff
+    };
     let pcid_valid = cpu.system.cr4 & cr4::PCIDE != 0 || low & 0xfff == 0;
     match kind {
         0 | 1 if low & !0xfff != 0 || !pcid_valid => return Err(m.fault(Fault::GP0)),
@@ -498,7 +522,10 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
         return m.platform().apic_msr_write(number, now, index, value);
     }
     if let Some(n) = mtrr_fixed(index) {
-        let valid = value.to_le_bytes().iter().all(|&kind| valid_memory_type(kind));
+        let valid = value
+            .to_le_bytes()
+            .iter()
+            .all(|&kind| valid_memory_type(kind));
         cpu.system.mtrr_fixed[n] = valid.then_some(value)?;
         return Some(());
     }
@@ -524,7 +551,11 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
         msr::IA32_DEBUGCTL if value & !0xffc3 == 0 => s.debugctl = value,
         msr::IA32_MTRR_PHYSBASE0..=0x20f => {
             let high = !((1 << ring3_arch::paging::PHYSICAL_BITS) - 1);
-            let reserved = if index & 1 == 0 { high | 0xf00 } else { high | 0x7ff };
+            let reserved = if index & 1 == 0 {
+                high | 0xf00
+            } else {
+                high | 0x7ff
+            };
             let kind_valid = index & 1 != 0 || valid_memory_type(value as u8);
             if value & reserved != 0 || !kind_valid {
                 return None;
@@ -532,7 +563,10 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
             s.mtrr_variable[(index - msr::IA32_MTRR_PHYSBASE0) as usize] = value;
         }
         msr::IA32_PAT => {
-            let valid = value.to_le_bytes().iter().all(|&k| valid_memory_type(k) || k == 7);
+            let valid = value
+                .to_le_bytes()
+                .iter()
+                .all(|&k| valid_memory_type(k) || k == 7);
             s.pat = valid.then_some(value)?;
         }
         msr::IA32_MTRR_DEF_TYPE if value & !0xcff == 0 && valid_memory_type(value as u8) => {

@@ -70,7 +70,16 @@ pub(crate) fn software<M: Memory>(
         Source::Software
     };
     let return_rip = cpu.rip().wrapping_add(u.imm as u64);
-    deliver(cpu, m, &Event { vector, source, return_rip, resume: false })
+    deliver(
+        cpu,
+        m,
+        &Event {
+            vector,
+            source,
+            return_rip,
+            resume: false,
+        },
+    )
 }
 
 /// Delivers an event through the IDT.
@@ -82,7 +91,11 @@ pub(crate) fn deliver<M: Memory>(cpu: &mut Cpu, m: &mut M, event: &Event) -> Res
     if !cpu.is_protected() {
         return deliver_real(cpu, m, event);
     }
-    if cpu.is_long_mode() { deliver_long(cpu, m, event) } else { deliver_protected(cpu, m, event) }
+    if cpu.is_long_mode() {
+        deliver_long(cpu, m, event)
+    } else {
+        deliver_protected(cpu, m, event)
+    }
 }
 
 fn saved_flags(cpu: &Cpu, event: &Event) -> u64 {
@@ -108,7 +121,11 @@ fn read_gate<M: Memory>(cpu: &Cpu, m: &mut M, event: &Event) -> Result<Gate, Sto
     }
     let address = cpu.system.idtr.base.wrapping_add(offset);
     let low = m.load_system(address, 8)?;
-    let high = if long { m.load_system(address.wrapping_add(8), 8)? } else { 0 };
+    let high = if long {
+        m.load_system(address.wrapping_add(8), 8)?
+    } else {
+        0
+    };
     let attributes = (low >> 40) as u16;
     let kind = attributes & 0x1f;
     let known = match kind {
@@ -140,7 +157,10 @@ fn read_gate<M: Memory>(cpu: &Cpu, m: &mut M, event: &Event) -> Result<Gate, Sto
         selector: (low >> 16) as u16,
         offset: target,
         ist: (low >> 32 & 7) as u8,
-        masks: matches!(kind, system_type::INTERRUPT_GATE | system_type::INTERRUPT_GATE16),
+        masks: matches!(
+            kind,
+            system_type::INTERRUPT_GATE | system_type::INTERRUPT_GATE16
+        ),
         size: if long {
             8
         } else if wide {
@@ -177,14 +197,23 @@ fn code_segment<M: Memory>(
         return Err(m.fault(fault));
     }
     mark_accessed(m, address, descriptor)?;
-    let cpl = if segment.is_conforming() { cpu.cpl() } else { segment.dpl() };
+    let cpl = if segment.is_conforming() {
+        cpu.cpl()
+    } else {
+        segment.dpl()
+    };
     segment.selector = (selector & !3) | u16::from(cpl);
     segment.attributes |= attribute::ACCESSED;
     Ok((segment, cpl))
 }
 
 /// Reads a stack pointer from the 64-bit TSS.
-pub(crate) fn long_stack<M: Memory>(cpu: &Cpu, m: &mut M, offset: u64, ext: u32) -> Result<u64, Stop> {
+pub(crate) fn long_stack<M: Memory>(
+    cpu: &Cpu,
+    m: &mut M,
+    offset: u64,
+    ext: u32,
+) -> Result<u64, Stop> {
     let tr = cpu.system.tr;
     if offset + 7 > tr.limit.into() {
         let error = u32::from(tr.selector & !3) | ext;
@@ -197,17 +226,15 @@ pub(crate) fn long_stack<M: Memory>(cpu: &Cpu, m: &mut M, offset: u64, ext: u32)
     Ok(rsp)
 }
 
-fn push_frame<M: Memory>(
-    m: &mut M,
-    rsp: u64,
-    values: &[u64],
-    user: bool,
-) -> Result<(), Stop> {
+fn push_frame<M: Memory>(m: &mut M, rsp: u64, values: &[u64], user: bool) -> Result<(), Stop> {
     // values[0] is pushed first, so it stands highest.
     for (n, &value) in values.iter().enumerate() {
         let address = rsp.wrapping_sub(8 * (n as u64 + 1));
-        let pushed =
-            if user { m.store::<8>(address, value) } else { m.store_system(address, 8, value) };
+        let pushed = if user {
+            m.store::<8>(address, value)
+        } else {
+            m.store_system(address, 8, value)
+        };
         pushed.map_err(|stop| super::stack_fault(m, stop))?;
     }
     Ok(())
@@ -218,7 +245,12 @@ fn deliver_long<M: Memory>(cpu: &mut Cpu, m: &mut M, event: &Event) -> Result<()
     let (code, cpl) = code_segment(cpu, m, event, gate.selector)?;
     let old_rsp = cpu.reg(Reg::Rsp);
     let top = if gate.ist != 0 {
-        long_stack(cpu, m, 0x24 + 8 * (u64::from(gate.ist) - 1), event.external())?
+        long_stack(
+            cpu,
+            m,
+            0x24 + 8 * (u64::from(gate.ist) - 1),
+            event.external(),
+        )?
     } else if cpl < cpu.cpl() {
         long_stack(cpu, m, 4 + 8 * u64::from(cpl), event.external())?
     } else {
@@ -354,16 +386,25 @@ pub(crate) fn protected_stack<M: Memory>(
     let tr = cpu.system.tr;
     let invalid = |selector: u16| event.selector_error(Exception::InvalidTss, selector);
     let wide = tr.kind() & 8 != 0;
-    let (offset, bytes) =
-        if wide { (4 + 8 * u64::from(cpl), 8) } else { (2 + 4 * u64::from(cpl), 4) };
+    let (offset, bytes) = if wide {
+        (4 + 8 * u64::from(cpl), 8)
+    } else {
+        (2 + 4 * u64::from(cpl), 4)
+    };
     if offset + bytes - 1 > tr.limit.into() {
         return Err(m.fault(invalid(tr.selector)));
     }
     let address = tr.base.wrapping_add(offset);
     let (esp, selector) = if wide {
-        (m.load_system(address, 4)?, m.load_system(address + 4, 2)? as u16)
+        (
+            m.load_system(address, 4)?,
+            m.load_system(address + 4, 2)? as u16,
+        )
     } else {
-        (m.load_system(address, 2)?, m.load_system(address + 2, 2)? as u16)
+        (
+            m.load_system(address, 2)?,
+            m.load_system(address + 2, 2)? as u16,
+        )
     };
     if selector & !3 == 0 {
         return Err(m.fault(invalid(0)));
@@ -390,8 +431,11 @@ fn deliver_real<M: Memory>(cpu: &mut Cpu, m: &mut M, event: &Event) -> Result<()
     let entry = m.load_system(cpu.system.idtr.base.wrapping_add(offset), 4)?;
     let ss = *cpu.segment(SegmentName::Ss);
     let mut sp = cpu.reg(Reg::Rsp) & 0xffff;
-    let frame =
-        [saved_flags(cpu, event), cpu.segment(SegmentName::Cs).selector.into(), event.return_rip];
+    let frame = [
+        saved_flags(cpu, event),
+        cpu.segment(SegmentName::Cs).selector.into(),
+        event.return_rip,
+    ];
     for value in frame {
         sp = sp.wrapping_sub(2) & 0xffff;
         push_legacy(m, &ss, sp, 2, value, event)?;
@@ -402,7 +446,14 @@ fn deliver_real<M: Memory>(cpu: &mut Cpu, m: &mut M, event: &Event) -> Result<()
     let selector = (entry >> 16) as u16;
     let base = u64::from(selector) << 4;
     let old_cs = *cpu.segment(SegmentName::Cs);
-    cpu.set_segment(SegmentName::Cs as u8, Segment { selector, base, ..old_cs });
+    cpu.set_segment(
+        SegmentName::Cs as u8,
+        Segment {
+            selector,
+            base,
+            ..old_cs
+        },
+    );
     cpu.set_rip(entry & 0xffff);
     m.configure(cpu);
     Ok(())

@@ -30,7 +30,11 @@ pub(crate) fn check_permission<M: Memory>(
         return Err(m.fault(Fault::GP0));
     }
     let bits = m.load_system(tr.base.wrapping_add(byte), 2)? >> (port % 8);
-    if bits & ((1 << size) - 1) != 0 { Err(m.fault(Fault::GP0)) } else { Ok(()) }
+    if bits & ((1 << size) - 1) != 0 {
+        Err(m.fault(Fault::GP0))
+    } else {
+        Ok(())
+    }
 }
 
 /// IN and OUT: `y` bytes.
@@ -40,7 +44,11 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
     let (index, now) = (cpu.index, m.now());
     if u.op == Op::Out {
         let value = cpu.reg(Reg::Rax) as u32;
-        let value = if u.y == 4 { value } else { value & ((1 << (8 * u.y)) - 1) };
+        let value = if u.y == 4 {
+            value
+        } else {
+            value & ((1 << (8 * u.y)) - 1)
+        };
         m.platform().port_write(index, now, port, u.y, value);
         return Ok(());
     }

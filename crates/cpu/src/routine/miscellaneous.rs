@@ -36,8 +36,11 @@ pub(crate) fn rdrand(cpu: &mut Cpu, u: &Uop) {
 pub(crate) fn step(cpu: &mut Cpu, u: &Uop) {
     let bytes = u64::from(u.y);
     let old = cpu.reg(u.a);
-    let new =
-        if cpu.has_flag(rflags::DF) { old.wrapping_sub(bytes) } else { old.wrapping_add(bytes) };
+    let new = if cpu.has_flag(rflags::DF) {
+        old.wrapping_sub(bytes)
+    } else {
+        old.wrapping_add(bytes)
+    };
     let kept = cpu.reg(u.dst);
     cpu.set_reg(
         u.dst,
@@ -50,11 +53,7 @@ pub(crate) fn step(cpu: &mut Cpu, u: &Uop) {
 }
 
 /// CMPXCHG8B and CMPXCHG16B.
-pub(crate) fn compare_exchange<M: Memory>(
-    cpu: &mut Cpu,
-    m: &mut M,
-    u: &Uop,
-) -> Result<(), Stop> {
+pub(crate) fn compare_exchange<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let address = cpu.reg(u.a);
     let half = if u.op == Op::Cmpxchg16b { 8 } else { 4 };
     if half == 8 && !address.is_multiple_of(16) {
@@ -72,10 +71,12 @@ pub(crate) fn compare_exchange<M: Memory>(
         (m.load::<4>(address)?, m.load::<4>(second)?)
     };
     let mask = if half == 8 { u64::MAX } else { 0xffff_ffff };
-    let equal =
-        low == cpu.reg(Reg::Rax) & mask && high == cpu.reg(Reg::Rdx) & mask;
-    let (new_low, new_high) =
-        if equal { (cpu.reg(Reg::Rbx), cpu.reg(Reg::Rcx)) } else { (low, high) };
+    let equal = low == cpu.reg(Reg::Rax) & mask && high == cpu.reg(Reg::Rdx) & mask;
+    let (new_low, new_high) = if equal {
+        (cpu.reg(Reg::Rbx), cpu.reg(Reg::Rcx))
+    } else {
+        (low, high)
+    };
     if half == 8 {
         m.store::<8>(address, new_low)?;
         m.store::<8>(second, new_high)?;
@@ -181,8 +182,16 @@ pub(crate) fn enter<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
 
 /// PUSHA and POPA: `y` bytes each.
 pub(crate) fn all_registers<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
-    const ORDER: [Reg; 8] =
-        [Reg::Rax, Reg::Rcx, Reg::Rdx, Reg::Rbx, Reg::Rsp, Reg::Rbp, Reg::Rsi, Reg::Rdi];
+    const ORDER: [Reg; 8] = [
+        Reg::Rax,
+        Reg::Rcx,
+        Reg::Rdx,
+        Reg::Rbx,
+        Reg::Rsp,
+        Reg::Rbp,
+        Reg::Rsi,
+        Reg::Rdi,
+    ];
     let size = u64::from(u.y);
     let mask = stack_mask(cpu);
     let rsp = cpu.reg(Reg::Rsp);
@@ -217,7 +226,11 @@ pub(crate) fn bound<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
     let (index, low, high) = if u.y == 2 {
         let low = m.load::<2>(address)? as i16;
         let high = m.load::<2>(address.wrapping_add(2))? as i16;
-        (i32::from(cpu.reg(u.dst) as i16), i32::from(low), i32::from(high))
+        (
+            i32::from(cpu.reg(u.dst) as i16),
+            i32::from(low),
+            i32::from(high),
+        )
     } else {
         let low = m.load::<4>(address)? as i32;
         let high = m.load::<4>(address.wrapping_add(4))? as i32;
@@ -247,13 +260,20 @@ pub(crate) fn decimal<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let mut new = al;
             let mut new_carry = carry;
             if low_digit {
-                let (sum, overflow) =
-                    if u.y == 0 { al.overflowing_add(6) } else { al.overflowing_sub(6) };
+                let (sum, overflow) = if u.y == 0 {
+                    al.overflowing_add(6)
+                } else {
+                    al.overflowing_sub(6)
+                };
                 new = sum;
                 new_carry |= overflow;
             }
             if high_digit {
-                new = if u.y == 0 { new.wrapping_add(0x60) } else { new.wrapping_sub(0x60) };
+                new = if u.y == 0 {
+                    new.wrapping_add(0x60)
+                } else {
+                    new.wrapping_sub(0x60)
+                };
                 new_carry = true;
             } else if u.y == 0 {
                 new_carry = low_digit && (carry || al > 0xf9);

@@ -13,6 +13,7 @@ pub(crate) mod segment;
 pub(crate) mod transfer;
 pub(crate) mod user_interrupt;
 pub(crate) mod wait;
+pub(crate) mod x87;
 
 use crate::execute::Flow;
 use crate::memory::{Memory, Stop, StopReason};
@@ -23,23 +24,39 @@ use ring3_isa::{Op, Uop};
 /// # Errors
 /// #GP(0) unless CPL is 0.
 pub(crate) fn require_cpl0<M: Memory>(cpu: &Cpu, m: &mut M) -> Result<(), Stop> {
-    if cpu.cpl() == 0 { Ok(()) } else { Err(m.fault(Fault::GP0)) }
+    if cpu.cpl() == 0 {
+        Ok(())
+    } else {
+        Err(m.fault(Fault::GP0))
+    }
 }
 
 /// # Errors
 /// #GP(0) if CR4.UMIP keeps the system registers from user mode.
 pub(crate) fn check_umip<M: Memory>(cpu: &Cpu, m: &mut M) -> Result<(), Stop> {
-    if segment::umip_refuses(cpu) { Err(m.fault(Fault::GP0)) } else { Ok(()) }
+    if segment::umip_refuses(cpu) {
+        Err(m.fault(Fault::GP0))
+    } else {
+        Ok(())
+    }
 }
 
 /// Turns the #GP(0) of a non-canonical address into #SS(0).
 pub(crate) fn stack_fault<M: Memory>(m: &mut M, stop: Stop) -> Stop {
-    if m.stop_reason() == StopReason::Fault(Fault::GP0) { m.fault(Fault::SS0) } else { stop }
+    if m.stop_reason() == StopReason::Fault(Fault::GP0) {
+        m.fault(Fault::SS0)
+    } else {
+        stop
+    }
 }
 
 fn finish(cpu: &mut Cpu, u: &Uop) -> Flow {
     let next = cpu.rip().wrapping_add(u.imm as u64);
-    cpu.set_rip(if cpu.is_long_code() { next } else { next & 0xffff_ffff });
+    cpu.set_rip(if cpu.is_long_code() {
+        next
+    } else {
+        next & 0xffff_ffff
+    });
     Flow::Sync
 }
 
@@ -96,6 +113,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         | Op::Stmxcsr
         | Op::VPacked
         | Op::VPackedMmx
+        | Op::VPacked3
         | Op::VPackedToGpr
         | Op::VPackedFlags
         | Op::VInsert
@@ -209,5 +227,9 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         }
         _ => return Err(m.stop(StopReason::Unimplemented)),
     }
-    Ok(if u.op.info().ends_block { Flow::Sync } else { Flow::Continue })
+    Ok(if u.op.info().ends_block {
+        Flow::Sync
+    } else {
+        Flow::Continue
+    })
 }

@@ -36,7 +36,11 @@ pub(crate) fn linear<M: Memory>(
     if cpu.is_protected() && !cpu.is_virtual_8086() {
         // A null selector leaves the register unusable.
         let allowed = segment.present()
-            && if write { segment.is_writable() } else { segment.is_readable() };
+            && if write {
+                segment.is_writable()
+            } else {
+                segment.is_readable()
+            };
         if !allowed {
             return Err(m.fault(if number == 2 { Fault::SS0 } else { Fault::GP0 }));
         }
@@ -44,12 +48,20 @@ pub(crate) fn linear<M: Memory>(
     let last = offset.wrapping_add(length - 1);
     let limit = u64::from(segment.limit);
     let inside = if segment.is_expand_down() {
-        let top = if segment.is_big() { 0xffff_ffff } else { 0xffff };
+        let top = if segment.is_big() {
+            0xffff_ffff
+        } else {
+            0xffff
+        };
         offset > limit && last <= top && last >= offset
     } else {
         last <= limit && last >= offset
     };
-    if inside { Ok(address) } else { Err(m.fault(fault)) }
+    if inside {
+        Ok(address)
+    } else {
+        Err(m.fault(fault))
+    }
 }
 
 fn is_flat(segment: &Segment) -> bool {
@@ -101,7 +113,11 @@ pub(crate) fn mark_accessed<M: Memory>(
 
 fn real_mode_segment(cpu: &Cpu, number: u8, selector: u16) -> Segment {
     let old = cpu.system.segments[number as usize];
-    let mut segment = Segment { selector, base: u64::from(selector) << 4, ..old };
+    let mut segment = Segment {
+        selector,
+        base: u64::from(selector) << 4,
+        ..old
+    };
     if cpu.is_virtual_8086() {
         segment.limit = 0xffff;
         segment.attributes = 0xf3;
@@ -144,8 +160,7 @@ pub(crate) fn load<M: Memory>(
             return Err(m.fault(Fault::new(Exception::Stack, error)));
         }
     } else {
-        let privileged =
-            segment.is_conforming() || (rpl <= segment.dpl() && cpl <= segment.dpl());
+        let privileged = segment.is_conforming() || (rpl <= segment.dpl() && cpl <= segment.dpl());
         if !segment.is_readable() || !privileged {
             return Err(m.fault(Fault::gp(error)));
         }
@@ -154,15 +169,27 @@ pub(crate) fn load<M: Memory>(
         }
     }
     mark_accessed(m, address, descriptor)?;
-    Ok(Segment { attributes: segment.attributes | attribute::ACCESSED, ..segment })
+    Ok(Segment {
+        attributes: segment.attributes | attribute::ACCESSED,
+        ..segment
+    })
 }
 
 /// A data segment register after loading a null selector: unusable outside 64-bit mode; Intel
 /// processors clear the base.
 pub(crate) fn null_segment(cpu: &Cpu, number: u8, selector: u16) -> Segment {
     // SS keeps a DPL that matches CPL.
-    let dpl = if number == 2 { u16::from(cpu.cpl()) << attribute::DPL_SHIFT } else { 0 };
-    Segment { selector, base: 0, limit: 0, attributes: dpl | if number == 2 { attribute::DB } else { 0 } }
+    let dpl = if number == 2 {
+        u16::from(cpu.cpl()) << attribute::DPL_SHIFT
+    } else {
+        0
+    };
+    Segment {
+        selector,
+        base: 0,
+        limit: 0,
+        attributes: dpl | if number == 2 { attribute::DB } else { 0 },
+    }
 }
 
 /// LGDT, LIDT, SGDT, SIDT. `y` bytes of base (3: 24 bits).
@@ -189,7 +216,11 @@ pub(crate) fn table_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Re
         }
         _ => {
             super::check_umip(cpu, m)?;
-            let register = if u.op == Op::Sgdt { cpu.system.gdtr } else { cpu.system.idtr };
+            let register = if u.op == Op::Sgdt {
+                cpu.system.gdtr
+            } else {
+                cpu.system.idtr
+            };
             let bytes = if u.y == 8 { 8 } else { 4 };
             m.check_write(address, 2 + bytes)?;
             m.store::<2>(address, register.limit.into())?;
@@ -240,7 +271,10 @@ pub(crate) fn system_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> R
         if u.op == Op::Ltr {
             return Err(m.fault(Fault::GP0));
         }
-        cpu.system.ldtr = Segment { selector, ..Segment::default() };
+        cpu.system.ldtr = Segment {
+            selector,
+            ..Segment::default()
+        };
         return Ok(());
     }
     let (address, descriptor, segment) = system_descriptor(cpu, m, selector)?;
@@ -263,7 +297,10 @@ pub(crate) fn system_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> R
     } else {
         const BUSY: u64 = 2 << 40;
         m.store_system(address, 8, descriptor | BUSY)?;
-        cpu.system.tr = Segment { attributes: segment.attributes | 2, ..segment };
+        cpu.system.tr = Segment {
+            attributes: segment.attributes | 2,
+            ..segment
+        };
     }
     Ok(())
 }
@@ -275,7 +312,11 @@ pub(crate) fn examine<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
         return Err(m.fault(Fault::UD));
     }
     let selector = cpu.reg(u.a) as u16;
-    let found = if selector & !3 == 0 { None } else { read_descriptor(cpu, m, selector)? };
+    let found = if selector & !3 == 0 {
+        None
+    } else {
+        read_descriptor(cpu, m, selector)?
+    };
     let seen = found.and_then(|(_, descriptor)| {
         let segment = Segment::from_descriptor(selector, descriptor);
         let rpl = (selector & 3) as u8;
@@ -297,7 +338,14 @@ pub(crate) fn examine<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             _ => return Ok(()),
         };
         let old = cpu.reg(u.dst);
-        cpu.set_reg(u.dst, if u.y == 2 { (old & !0xffff) | (value & 0xffff) } else { value });
+        cpu.set_reg(
+            u.dst,
+            if u.y == 2 {
+                (old & !0xffff) | (value & 0xffff)
+            } else {
+                value
+            },
+        );
     }
     Ok(())
 }
@@ -307,8 +355,8 @@ fn system_visible(cpu: &Cpu, op: Op, kind: u16) -> bool {
     use system_type::*;
     let has_limit = matches!(kind, LDT | TSS_AVAILABLE | TSS_BUSY)
         || (!cpu.is_long_mode() && matches!(kind, TSS16_AVAILABLE | TSS16_BUSY));
-    let is_gate = kind == CALL_GATE
-        || (!cpu.is_long_mode() && matches!(kind, CALL_GATE16 | TASK_GATE));
+    let is_gate =
+        kind == CALL_GATE || (!cpu.is_long_mode() && matches!(kind, CALL_GATE16 | TASK_GATE));
     has_limit || (op == Op::Lar && is_gate)
 }
 

@@ -68,7 +68,14 @@ fn push_all<M: Memory>(cpu: &Cpu, m: &mut M, size: u64, values: &[u64]) -> Resul
 fn set_stack_pointer(cpu: &mut Cpu, value: u64) {
     let mask = stack_mask(cpu);
     let old = cpu.reg(Reg::Rsp);
-    cpu.set_reg(Reg::Rsp, if mask == 0xffff { (old & !mask) | (value & mask) } else { value & mask });
+    cpu.set_reg(
+        Reg::Rsp,
+        if mask == 0xffff {
+            (old & !mask) | (value & mask)
+        } else {
+            value & mask
+        },
+    );
 }
 
 /// A code segment descriptor for a far jump, call or return, read and checked for type.
@@ -84,7 +91,11 @@ fn code_descriptor<M: Memory>(
     let Some((address, descriptor)) = read_descriptor(cpu, m, selector)? else {
         return Err(m.fault(Fault::gp(error)));
     };
-    Ok((address, descriptor, Segment::from_descriptor(selector, descriptor)))
+    Ok((
+        address,
+        descriptor,
+        Segment::from_descriptor(selector, descriptor),
+    ))
 }
 
 fn check_long_bits<M: Memory>(cpu: &Cpu, m: &mut M, segment: &Segment) -> Result<(), Stop> {
@@ -100,7 +111,11 @@ fn check_target<M: Memory>(cpu: &Cpu, m: &mut M, segment: &Segment, rip: u64) ->
     } else {
         rip <= segment.limit.into()
     };
-    if valid { Ok(()) } else { Err(m.fault(Fault::GP0)) }
+    if valid {
+        Ok(())
+    } else {
+        Err(m.fault(Fault::GP0))
+    }
 }
 
 // --- IRET -------------------------------------------------------------------------------------
@@ -132,7 +147,11 @@ pub(crate) fn iret<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), S
     let (address, descriptor, mut code) = code_descriptor(cpu, m, selector)?;
     let error = u32::from(selector & !3);
     let rpl = (selector & 3) as u8;
-    let matches = if code.is_conforming() { code.dpl() <= rpl } else { code.dpl() == rpl };
+    let matches = if code.is_conforming() {
+        code.dpl() <= rpl
+    } else {
+        code.dpl() == rpl
+    };
     if !code.is_code() || rpl < cpu.cpl() || !matches {
         return Err(m.fault(Fault::gp(error)));
     }
@@ -167,7 +186,14 @@ pub(crate) fn iret<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), S
         cpu.set_segment(SS, ss);
         let old = cpu.reg(Reg::Rsp);
         let big = cpu.is_long_code() || size == 8 || ss.is_big();
-        cpu.set_reg(Reg::Rsp, if big { rsp } else { (old & !0xffff) | (rsp & 0xffff) });
+        cpu.set_reg(
+            Reg::Rsp,
+            if big {
+                rsp
+            } else {
+                (old & !0xffff) | (rsp & 0xffff)
+            },
+        );
     }
     if cpu.cpl() > old_cpl {
         drop_privileged_segments(cpu);
@@ -265,7 +291,14 @@ fn iret_real<M: Memory>(cpu: &mut Cpu, m: &mut M, size: u64) -> Result<(), Stop>
     }
     cpu.set_rflags((cpu.rflags() & !mask) | (flags & mask));
     let old = *cpu.segment(SegmentName::Cs);
-    cpu.set_segment(CS, Segment { selector, base: u64::from(selector) << 4, ..old });
+    cpu.set_segment(
+        CS,
+        Segment {
+            selector,
+            base: u64::from(selector) << 4,
+            ..old
+        },
+    );
     cpu.set_rip(rip);
     cpu.nmi_blocked = false;
     m.configure(cpu);
@@ -306,7 +339,12 @@ fn iret_to_v86<M: Memory>(
 // --- SYSCALL, SYSRET --------------------------------------------------------------------------
 
 fn flat(selector: u16, attributes: u16) -> Segment {
-    Segment { selector, base: 0, limit: u32::MAX, attributes }
+    Segment {
+        selector,
+        base: 0,
+        limit: u32::MAX,
+        attributes,
+    }
 }
 
 /// SYSCALL. SDM Vol. 2, "SYSCALL-Fast System Call".
@@ -349,7 +387,11 @@ pub(crate) fn sysret<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(),
     cpu.set_segment(CS, code);
     cpu.set_cpl(3);
     cpu.set_segment(SS, flat(base.wrapping_add(8) | 3, 0xc0f3));
-    cpu.set_rip(if u.y == 8 { target } else { target & 0xffff_ffff });
+    cpu.set_rip(if u.y == 8 {
+        target
+    } else {
+        target & 0xffff_ffff
+    });
     m.configure(cpu);
     Ok(())
 }
@@ -478,7 +520,12 @@ fn call_gate<M: Memory>(
         4
     };
     let _ = u;
-    Ok(CallGate { selector: (descriptor >> 16) as u16, offset, parameters, size })
+    Ok(CallGate {
+        selector: (descriptor >> 16) as u16,
+        offset,
+        parameters,
+        size,
+    })
 }
 
 fn far_real<M: Memory>(
@@ -498,8 +545,17 @@ fn far_real<M: Memory>(
         set_stack_pointer(cpu, rsp);
     }
     let old = *cpu.segment(SegmentName::Cs);
-    let attributes = if cpu.is_virtual_8086() { 0xfb } else { old.attributes };
-    let segment = Segment { selector, base: u64::from(selector) << 4, attributes, ..old };
+    let attributes = if cpu.is_virtual_8086() {
+        0xfb
+    } else {
+        old.attributes
+    };
+    let segment = Segment {
+        selector,
+        base: u64::from(selector) << 4,
+        attributes,
+        ..old
+    };
     cpu.set_segment(CS, segment);
     cpu.set_rip(offset);
     m.configure(cpu);
@@ -563,17 +619,30 @@ fn call_inward<M: Memory>(
     next: u64,
 ) -> Result<(), Stop> {
     let cpl = code.dpl();
-    let event =
-        Event { vector: 0, source: Source::Software, return_rip: next, resume: false };
+    let event = Event {
+        vector: 0,
+        source: Source::Software,
+        return_rip: next,
+        resume: false,
+    };
     let (ss, top) = if cpu.is_long_mode() {
         let rsp = long_stack(cpu, m, 4 + 8 * u64::from(cpl), 0)?;
         let attributes = attribute::DB | u16::from(cpl) << attribute::DPL_SHIFT;
-        (Segment { selector: cpl.into(), attributes, ..Segment::default() }, rsp)
+        (
+            Segment {
+                selector: cpl.into(),
+                attributes,
+                ..Segment::default()
+            },
+            rsp,
+        )
     } else {
         protected_stack(cpu, m, cpl, &event)?
     };
-    let mut values =
-        vec![cpu.segment(SegmentName::Ss).selector.into(), cpu.reg(Reg::Rsp)];
+    let mut values = vec![
+        cpu.segment(SegmentName::Ss).selector.into(),
+        cpu.reg(Reg::Rsp),
+    ];
     for n in (0..gate.parameters).rev() {
         values.push(peek(cpu, m, n, gate.size)?);
     }
@@ -593,8 +662,13 @@ fn call_inward<M: Memory>(
             return Err(m.fault(Fault::SS0));
         }
         let linear = ss.base.wrapping_add(pointer);
-        let linear = if gate.size == 8 { linear } else { linear & 0xffff_ffff };
-        m.store_system(linear, gate.size, value).map_err(|stop| super::stack_fault(m, stop))?;
+        let linear = if gate.size == 8 {
+            linear
+        } else {
+            linear & 0xffff_ffff
+        };
+        m.store_system(linear, gate.size, value)
+            .map_err(|stop| super::stack_fault(m, stop))?;
     }
     enter_code(cpu, m, address, descriptor, code, gate.offset, cpl)?;
     cpu.set_cpl(cpl);
@@ -617,7 +691,11 @@ pub(crate) fn return_far<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result
     let (address, descriptor, mut code) = code_descriptor(cpu, m, selector)?;
     let error = u32::from(selector & !3);
     let rpl = (selector & 3) as u8;
-    let matches = if code.is_conforming() { code.dpl() <= rpl } else { code.dpl() == rpl };
+    let matches = if code.is_conforming() {
+        code.dpl() <= rpl
+    } else {
+        code.dpl() == rpl
+    };
     if !code.is_code() || rpl < cpu.cpl() || !matches {
         return Err(m.fault(Fault::gp(error)));
     }
@@ -643,7 +721,14 @@ pub(crate) fn return_far<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result
     let rsp = rsp.wrapping_add(release);
     let old = cpu.reg(Reg::Rsp);
     let big = cpu.is_long_code() || ss.is_big();
-    cpu.set_reg(Reg::Rsp, if big { rsp } else { (old & !0xffff) | (rsp & 0xffff) });
+    cpu.set_reg(
+        Reg::Rsp,
+        if big {
+            rsp
+        } else {
+            (old & !0xffff) | (rsp & 0xffff)
+        },
+    );
     drop_privileged_segments(cpu);
     m.configure(cpu);
     Ok(())

@@ -33,13 +33,21 @@ impl<M: Memory> Processor for Context<'_, M> {
 
     fn lock_upid(&mut self, address: GuestVirt) -> Result<[u64; 2], Stop> {
         self.m.check_write_system(address.0, 16)?;
-        Ok([self.m.load_system(address.0, 8)?, self.m.load_system(address.0.wrapping_add(8), 8)?])
+        Ok([
+            self.m.load_system(address.0, 8)?,
+            self.m.load_system(address.0.wrapping_add(8), 8)?,
+        ])
     }
 
     fn unlock_upid(&mut self, address: GuestVirt, upid: [u64; 2]) {
         for (offset, value) in [(0, upid[0]), (8, upid[1])] {
-            let stored = self.m.store_system(address.0.wrapping_add(offset), 8, value);
-            assert!(stored.is_ok(), "a UPID that was checked for writing can be written");
+            let stored = self
+                .m
+                .store_system(address.0.wrapping_add(offset), 8, value);
+            assert!(
+                stored.is_ok(),
+                "a UPID that was checked for writing can be written"
+            );
         }
     }
 
@@ -64,7 +72,11 @@ impl<M: Memory> Processor for Context<'_, M> {
     }
 
     fn frame(&self) -> Frame {
-        Frame { rip: self.cpu.rip(), rsp: self.cpu.reg(Reg::Rsp), rflags: self.cpu.rflags() }
+        Frame {
+            rip: self.cpu.rip(),
+            rsp: self.cpu.reg(Reg::Rsp),
+            rflags: self.cpu.rflags(),
+        }
     }
 
     fn set_frame(&mut self, frame: Frame) {

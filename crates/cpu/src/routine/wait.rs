@@ -21,7 +21,9 @@ pub(crate) const MONITOR_LINE: u64 = 64;
 pub(crate) fn umonitor<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let address = cpu.reg(u.a);
     m.load::<1>(address)?;
-    cpu.monitor = m.physical(GuestVirt(address)).map(|at| at.0 & !(MONITOR_LINE - 1));
+    cpu.monitor = m
+        .physical(GuestVirt(address))
+        .map(|at| at.0 & !(MONITOR_LINE - 1));
     Ok(())
 }
 
@@ -48,9 +50,16 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             // IA32_UMWAIT_CONTROL[31:2] limits the wait (in units of 4 TSC periods).
             let limit = cpu.system.umwait_control & !3;
             let limited = limit != 0 && m.now().0.saturating_add(limit) < deadline;
-            let until =
-                if limited { m.now().saturating_add(Ticks(limit)) } else { Ticks(deadline) };
-            let monitor = if u.op == Op::Umwait { cpu.monitor.take() } else { None };
+            let until = if limited {
+                m.now().saturating_add(Ticks(limit))
+            } else {
+                Ticks(deadline)
+            };
+            let monitor = if u.op == Op::Umwait {
+                cpu.monitor.take()
+            } else {
+                None
+            };
             let waits = until > m.now() && (u.op == Op::Tpause || monitor.is_some());
             // CF: the wait was ended by the limit of the operating system.
             cpu.flags.set_bits(u64::from(waits && limited));
