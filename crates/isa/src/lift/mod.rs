@@ -125,12 +125,12 @@ pub struct Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedMoreBytes;
 
-/// Translates the code at the start of `bytes`, up to the first branch, the end of the bytes or the
-/// end of the page.
+/// Translates the code at the start of `bytes`, up to the first branch, the end of the bytes, or
+/// `limit` instructions.
 ///
 /// # Errors
 /// [`NeedMoreBytes`] if the first instruction is cut off; with 15 bytes or more that cannot happen.
-pub fn lift_block(bytes: &[u8], mode: CodeMode) -> Result<Block, NeedMoreBytes> {
+pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, NeedMoreBytes> {
     let mut builder = Builder::new(mode);
     let mut decoder = Decoder::new(mode.size.bits(), bytes, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
@@ -156,7 +156,7 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode) -> Result<Block, NeedMoreBytes> 
         lift_instruction(&mut builder, &instruction);
         builder.finish_instruction();
         if builder.ended()
-            || builder.instructions() >= BLOCK_INSTRUCTIONS
+            || builder.instructions() >= BLOCK_INSTRUCTIONS.min(limit)
             || builder.uop_count() >= BLOCK_UOPS
         {
             return Ok(builder.finish());
