@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod acpi;
 pub mod boot_image;
 pub mod compression;
 pub mod kernel;
