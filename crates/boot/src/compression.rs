@@ -108,7 +108,7 @@ pub enum DecompressError {
 }
 
 impl DecompressError {
-    fn from_io(format: Format, error: &io::Error) -> DecompressError {
+    pub(crate) fn from_io(format: Format, error: &io::Error) -> DecompressError {
         if is_unexpected_eof(error) {
             DecompressError::Truncated(format)
         } else {

@@ -12,7 +12,7 @@ use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
-use ring3_arch::GuestPhys;
+use ring3_arch::{GuestPhys, PAGE_SIZE};
 
 /// Who made the tables.
 pub const OEM_ID: [u8; 6] = *b"RING3 ";
@@ -55,7 +55,9 @@ pub struct AcpiImage {
     /// The RSDP: it belongs at the address that was asked for, on a 16-byte boundary in the BIOS
     /// area.
     pub rsdp: Vec<u8>,
-    /// All other tables, one behind the other; they belong at the address that was asked for.
+    /// All other tables, one behind the other; they belong at the address that was asked for. The
+    /// first page holds the FACS alone, which must stay where it is (ACPI NVS memory); what follows
+    /// may be thrown away once read (ACPI table memory).
     pub tables: Vec<u8>,
     /// The tables one by one, by signature, with their offsets in `tables`, for tools and tests.
     pub offsets: Vec<([u8; 4], usize)>,
@@ -86,6 +88,7 @@ impl AcpiImage {
         };
         let base = tables_address.0;
         let facs = image.add(base, &FACS::new());
+        image.tables.resize(PAGE_SIZE as usize, 0);
         let dsdt = image.add_sdt(base, dsdt(parameters));
         let fadt = image.add(base, &fadt(parameters, facs, dsdt));
         let madt = image.add_sdt(base, madt(parameters));
