@@ -25,3 +25,7 @@ mod saved;
 pub mod transport;
 pub mod virtqueue;
 
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
+mod layouts;

@@ -147,7 +147,10 @@ impl ReadWrite {
 }
 
 /// `offset..offset + length` by pieces: the piece, where in it, and which range of the whole.
-fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+fn pieces(
+    offset: u64,
+    length: usize,
+) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done == length {
@@ -226,11 +229,9 @@ impl Backend for ReadWrite {
         check(
             what,
             written.len() <= self.written_pieces_max
-                && written
-                    .iter()
-                    .all(|(piece, bytes)| {
-                        bytes.len() as u64 == PIECE_SIZE && *piece < u64::MAX / PIECE_SIZE
-                    }),
+                && written.iter().all(|(piece, bytes)| {
+                    bytes.len() as u64 == PIECE_SIZE && *piece < u64::MAX / PIECE_SIZE
+                }),
             "the saved state has more or other pieces than the disk",
         )?;
         check(

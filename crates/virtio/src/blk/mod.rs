@@ -215,12 +215,7 @@ impl Blk {
         self.backend.read_at(offset, content)
     }
 
-    fn write(
-        &mut self,
-        chain: &Chain,
-        sector: u64,
-        io: &mut Io<'_>,
-    ) -> Result<u8, RingError> {
+    fn write(&mut self, chain: &Chain, sector: u64, io: &mut Io<'_>) -> Result<u8, RingError> {
         let length = chain.readable.length() - request::HEADER_SIZE as u64;
         let Some(offset) = self.place(sector, length) else {
             return Ok(self.refused("write", sector, length, io));

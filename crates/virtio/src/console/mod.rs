@@ -220,7 +220,9 @@ impl Console {
         }
         for (index, port) in config.ports.iter().enumerate() {
             let name = &port.name;
-            let twice = config.ports[..index].iter().any(|other| other.name == *name);
+            let twice = config.ports[..index]
+                .iter()
+                .any(|other| other.name == *name);
             let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
             if twice || !visible || name.is_empty() || name.len() > NAME_MAX {
                 return Err(ConfigError::Name(name.clone()));
@@ -270,7 +272,9 @@ impl Console {
     pub fn input_space(&self, port: u32) -> usize {
         let port = &self.ports[port as usize];
         if port.host_open && !port.hang_up {
-            self.config.input_limit_bytes.saturating_sub(port.input.len())
+            self.config
+                .input_limit_bytes
+                .saturating_sub(port.input.len())
         } else {
             0
         }
@@ -338,7 +342,10 @@ impl Console {
             let config = &self.config.ports[index];
             let announce = &port.announce;
             let message = |event, value, more: &[u8], what| {
-                Some((control_message(id, event, value, more), Sent { port: id, what }))
+                Some((
+                    control_message(id, event, value, more),
+                    Sent { port: id, what },
+                ))
             };
             if announce.add {
                 message(control::PORT_ADD, 1, &[], Message::Add)
@@ -407,7 +414,10 @@ impl Console {
             let length = chain.readable.read(io.dma, 0, &mut message)?;
             io.complete(queue::CONTROL_TRANSMIT, chain.head, 0)?;
             if length < control::SIZE {
-                self.warn(io.effects, format_args!("a control message of {length} bytes"));
+                self.warn(
+                    io.effects,
+                    format_args!("a control message of {length} bytes"),
+                );
                 continue;
             }
             let [i0, i1, i2, i3, e0, e1, v0, v1] = message;
@@ -447,7 +457,10 @@ impl Console {
             }
             (control::PORT_READY, _) => {
                 port.ready = false;
-                self.warn(effects, format_args!("the driver could not set port {id} up"));
+                self.warn(
+                    effects,
+                    format_args!("the driver could not set port {id} up"),
+                );
             }
             (control::PORT_OPEN, 0) => port.guest_open = false,
             (control::PORT_OPEN, 1) => {
@@ -614,7 +627,10 @@ impl VirtioDevice for Console {
                 bytes: vec![bytes[0]],
             });
         } else {
-            self.warn(effects, format_args!("a write at {offset} of the configuration"));
+            self.warn(
+                effects,
+                format_args!("a write at {offset} of the configuration"),
+            );
         }
     }
 

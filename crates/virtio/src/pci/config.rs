@@ -79,10 +79,7 @@ impl ConfigSpace {
             &identity.subsystem_vendor.to_le_bytes(),
         );
         space.fix(register::SUBSYSTEM, &identity.subsystem.to_le_bytes());
-        space.fix(
-            register::INTERRUPT_PIN,
-            &[u8::from(identity.interrupt_pin)],
-        );
+        space.fix(register::INTERRUPT_PIN, &[u8::from(identity.interrupt_pin)]);
         // What firmware would have left: the function answers at the BARs it was given, and may
         // not yet master the bus.
         space.fix(register::COMMAND, &command::MEMORY_SPACE.to_le_bytes());
@@ -210,10 +207,7 @@ impl ConfigSpace {
     pub fn read(&self, offset: u8, size: u8) -> u32 {
         let mut value = [0; 4];
         for (index, byte) in value.iter_mut().take(usize::from(size)).enumerate() {
-            *byte = *self
-                .bytes
-                .get(usize::from(offset) + index)
-                .unwrap_or(&0xff);
+            *byte = *self.bytes.get(usize::from(offset) + index).unwrap_or(&0xff);
         }
         u32::from_le_bytes(value)
     }
@@ -291,7 +285,11 @@ impl ConfigSpace {
     /// # Errors
     /// If they cannot be this function's.
     pub fn validate(&self, what: &str, bytes: &[u8]) -> Result<(), LoadError> {
-        check(what, bytes.len() == SIZE, "configuration space of a wrong size")?;
+        check(
+            what,
+            bytes.len() == SIZE,
+            "configuration space of a wrong size",
+        )?;
         let fixed_alike = bytes.iter().enumerate().all(|(at, byte)| {
             let mut free = self.writable[at];
             if at == usize::from(register::STATUS) {

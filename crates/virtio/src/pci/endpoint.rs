@@ -122,8 +122,9 @@ impl Endpoint {
     }
 
     fn msix_control(&self) -> u16 {
-        self.msix
-            .map_or(0, |msix| self.config.read16(msix.capability + msix::CONTROL))
+        self.msix.map_or(0, |msix| {
+            self.config.read16(msix.capability + msix::CONTROL)
+        })
     }
 
     /// Whether the driver chose MSI-X; INTA is not used then.
@@ -132,7 +133,13 @@ impl Endpoint {
     }
 
     /// A write to configuration space. Returns whether bus mastering has just been allowed.
-    pub fn config_write(&mut self, offset: u8, size: u8, value: u32, effects: &mut Effects) -> bool {
+    pub fn config_write(
+        &mut self,
+        offset: u8,
+        size: u8,
+        value: u32,
+        effects: &mut Effects,
+    ) -> bool {
         let master_before = self.bus_master();
         self.config.write(offset, size, value);
         self.show_interrupt_status();
@@ -156,10 +163,7 @@ impl Endpoint {
     /// sets its pending bit; when it is unmasked, the message is sent and the bit cleared.
     fn send_pending(&mut self, effects: &mut Effects) {
         let control = self.msix_control();
-        if control & msix::ENABLE == 0
-            || control & msix::FUNCTION_MASK != 0
-            || !self.bus_master()
-        {
+        if control & msix::ENABLE == 0 || control & msix::FUNCTION_MASK != 0 || !self.bus_master() {
             return;
         }
         for entry in &mut self.entries {

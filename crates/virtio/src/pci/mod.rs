@@ -273,10 +273,7 @@ impl PciBus {
             function.endpoint_mut().config_mut().place_bar(bar, base);
         }
         self.free = free;
-        function
-            .endpoint_mut()
-            .config_mut()
-            .set_interrupt_line(gsi);
+        function.endpoint_mut().config_mut().set_interrupt_line(gsi);
         let slot = Slot {
             function: Box::new(function),
             gsi,

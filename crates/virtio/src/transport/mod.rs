@@ -210,7 +210,13 @@ impl<D: VirtioDevice> VirtioPci<D> {
             .config_mut()
             .add_bar(layout::BAR, BarWidth::Bits32, layout::BAR_SIZE);
         let queue_count = sizes.len() as u32;
-        add_structure(&mut endpoint, capability::COMMON, layout::COMMON, common::SIZE as u32, None);
+        add_structure(
+            &mut endpoint,
+            capability::COMMON,
+            layout::COMMON,
+            common::SIZE as u32,
+            None,
+        );
         add_structure(
             &mut endpoint,
             capability::NOTIFY,
@@ -221,7 +227,13 @@ impl<D: VirtioDevice> VirtioPci<D> {
         add_structure(&mut endpoint, capability::ISR, layout::ISR, 1, None);
         let config_size = device.config().len() as u32;
         if config_size > 0 {
-            add_structure(&mut endpoint, capability::DEVICE, layout::DEVICE, config_size, None);
+            add_structure(
+                &mut endpoint,
+                capability::DEVICE,
+                layout::DEVICE,
+                config_size,
+                None,
+            );
         }
         let pci_access = add_pci_access(&mut endpoint);
         // A vector for each queue and one for configuration changes.
@@ -356,13 +368,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     /// A write to the device status. "Device Initialization".
-    fn write_status(
-        &mut self,
-        now: Ticks,
-        value: u8,
-        dma: &mut dyn Dma,
-        effects: &mut Effects,
-    ) {
+    fn write_status(&mut self, now: Ticks, value: u8, dma: &mut dyn Dma, effects: &mut Effects) {
         if value == 0 {
             self.driver_reset();
             return;
@@ -734,9 +740,7 @@ impl<D: VirtioDevice> Function for VirtioPci<D> {
         {
             let value = self.structure_read(target, length);
             let data = self.pci_access + capability::EXTRA;
-            self.endpoint
-                .config_mut()
-                .write(data, length, value as u32);
+            self.endpoint.config_mut().write(data, length, value as u32);
         }
         self.endpoint.config().read(offset, size)
     }
@@ -750,9 +754,7 @@ impl<D: VirtioDevice> Function for VirtioPci<D> {
         dma: &mut dyn Dma,
         effects: &mut Effects,
     ) {
-        let may_master = self
-            .endpoint
-            .config_write(offset, size, value, effects);
+        let may_master = self.endpoint.config_write(offset, size, value, effects);
         if may_master {
             self.serve_all(now, dma, effects);
         }

@@ -348,12 +348,7 @@ impl Queue {
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn chain(
-        &self,
-        dma: &mut dyn Dma,
-        head: u16,
-        features: u64,
-    ) -> Result<Chain, RingError> {
+    pub fn chain(&self, dma: &mut dyn Dma, head: u16, features: u64) -> Result<Chain, RingError> {
         let mut chain = Chain {
             head,
             readable: Buffers::default(),
