@@ -408,6 +408,11 @@ impl Driver {
             }
             assert_eq!(id, 0x09);
             let kind = guest.config_read(device, at + 3, 1);
+            // The PCI-access capability points wherever software last made it point.
+            if kind == 5 {
+                driver.pci_access = at;
+                continue;
+            }
             let bar = guest.config_read(device, at + 4, 1) as u8;
             let offset = guest.config_read(device, at + 8, 4);
             let address = guest.bar(device, bar) + u64::from(offset);
@@ -419,7 +424,6 @@ impl Driver {
                 }
                 3 => driver.isr = address,
                 4 => driver.config = Some(address),
-                5 => driver.pci_access = at,
                 other => panic!("structure {other}"),
             }
         }
@@ -493,7 +497,7 @@ impl Driver {
         }
         let control = guest.config_read(self.device, self.msix + 2, 2);
         let vectors = u64::from(control & 0x7ff) + 1;
-        guest.config_write(self.device, self.msix + 2, 2, control | 1 << 15);
+        guest.config_write(self.device, self.msix + 2, 2, 1 << 15);
         for vector in 0..vectors {
             let entry = self.msix_table + 16 * vector;
             guest.write(entry, 4, 0xfee0_0000);
