@@ -202,7 +202,7 @@ impl Guest {
         let mut at = self.config_read(device, 0x34, 1) as u8;
         while at != 0 {
             assert!(
-                at >= 0x40 && at % 4 == 0 && list.len() < 48,
+                at >= 0x40 && at.is_multiple_of(4) && list.len() < 48,
                 "a bad capability list"
             );
             list.push((at, self.config_read(device, at, 1) as u8));

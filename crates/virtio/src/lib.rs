@@ -28,4 +28,6 @@ pub mod virtqueue;
 #[cfg(test)]
 mod driver;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod layouts;

@@ -101,7 +101,7 @@ impl Blk {
         if config.serial.len() > request::ID_SIZE {
             return Err(BlkError::Serial(config.serial));
         }
-        if config.capacity_bytes % SECTOR_SIZE != 0 {
+        if !config.capacity_bytes.is_multiple_of(SECTOR_SIZE) {
             return Err(BlkError::Capacity(config.capacity_bytes));
         }
         check_fits(&config, backend.as_ref())?;
@@ -174,7 +174,9 @@ impl Blk {
     fn place(&self, sector: u64, length: u64) -> Option<u64> {
         let offset = sector.checked_mul(SECTOR_SIZE)?;
         let end = offset.checked_add(length)?;
-        (length % SECTOR_SIZE == 0 && length <= DATA_MAX && end <= self.config.capacity_bytes)
+        (length.is_multiple_of(SECTOR_SIZE)
+            && length <= DATA_MAX
+            && end <= self.config.capacity_bytes)
             .then_some(offset)
     }
 

@@ -7,7 +7,7 @@
 //! What the guest writes comes out as [`Effect::Output`] during the notification, in order. What
 //! comes in is held, up to a limit for each port, until the guest has opened the port and given
 //! buffers for it: the Linux driver throws away what arrives at a port that nobody has open.
-//! A hang-up ([`Console::close`]) is told to the guest after all input before it was taken.
+//! A hang-up ([`VirtioPci::close`]) is told to the guest after all input before it was taken.
 
 pub mod spec;
 mod state;

@@ -307,7 +307,7 @@ impl ConfigSpace {
     /// Takes over bytes that [`ConfigSpace::validate`] accepted.
     ///
     /// # Panics
-    /// If there are not [`SIZE`] of them.
+    /// If there are not 256 of them.
     pub fn restore(&mut self, bytes: &[u8]) {
         self.bytes.copy_from_slice(bytes);
     }

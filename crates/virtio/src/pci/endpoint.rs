@@ -336,5 +336,5 @@ impl Endpoint {
 
 /// Whether an access to the MSI-X structures is one that software may make.
 fn aligned(offset: u64, size: u8) -> bool {
-    matches!(size, 4 | 8) && offset % u64::from(size) == 0 && offset < msix::BAR_SIZE
+    matches!(size, 4 | 8) && offset.is_multiple_of(u64::from(size)) && offset < msix::BAR_SIZE
 }

@@ -652,8 +652,11 @@ impl<D: VirtioDevice> VirtioPci<D> {
         let offset = config.read32(self.pci_access + capability::OFFSET);
         let length = config.read32(self.pci_access + capability::LENGTH);
         let inside = u64::from(offset) + 4 <= layout::BAR_SIZE;
-        (bar == layout::BAR && inside && matches!(length, 1 | 2 | 4) && offset % length == 0)
-            .then_some((offset.into(), length as u8))
+        (bar == layout::BAR
+            && inside
+            && matches!(length, 1 | 2 | 4)
+            && offset.is_multiple_of(length))
+        .then_some((offset.into(), length as u8))
     }
 
     /// Whether a configuration access touches `pci_cfg_data`.

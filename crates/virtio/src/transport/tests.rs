@@ -2,9 +2,8 @@
 //! of a Virtio Device", by section title.
 
 use super::*;
-use crate::driver::{
-    Descriptor, Dice, Driver, Guest, Interrupts, NEXT, WRITE, lines, vectors,
-};
+use crate::driver::{Descriptor, Driver, Guest, Interrupts, NEXT, lines, vectors};
+use crate::hostile::{HOSTILE_DEVICE, torment};
 use crate::pci::{Handle, PciBus};
 use crate::saved::{decode, encode};
 use ring3_bus::Device;
@@ -135,7 +134,10 @@ fn its_structures_are_where_the_capabilities_say() {
         let bar = guest.config_read(DEVICE, at + 4, 1);
         let offset = guest.config_read(DEVICE, at + 8, 4);
         let length = guest.config_read(DEVICE, at + 12, 4);
-        assert_eq!(length_of_capability, if kind == 2 || kind == 5 { 20 } else { 16 });
+        assert_eq!(
+            length_of_capability,
+            if kind == 2 || kind == 5 { 20 } else { 16 }
+        );
         assert_eq!(bar, 0);
         // "Common configuration structure layout": offset 4-byte aligned; the notification
         // structure 2-byte aligned.
@@ -155,7 +157,9 @@ fn its_structures_are_where_the_capabilities_say() {
     for pair in found[..4].windows(2) {
         let (_, offset, length) = pair[0];
         assert!(found.iter().all(|other| {
-            std::ptr::eq(other, &pair[0]) || other.0 == 5 || other.1 >= offset + length
+            std::ptr::eq(other, &pair[0])
+                || other.0 == 5
+                || other.1 >= offset + length
                 || other.1 + other.2 <= offset
         }));
     }
@@ -204,7 +208,10 @@ fn features_do_not_change_after_features_ok() {
     let (mut guest, driver, handle) = started(FEATURE, Interrupts::Msix);
     driver.accept(&mut guest, VERSION_1);
     assert_eq!(guest.bus.get(handle).negotiated(), VERSION_1 | FEATURE);
-    assert_eq!(guest.bus.get(handle).device().ready_with, Some(VERSION_1 | FEATURE));
+    assert_eq!(
+        guest.bus.get(handle).device().ready_with,
+        Some(VERSION_1 | FEATURE)
+    );
     assert_eq!(guest.take_warnings().len(), 2);
 }
 
@@ -223,7 +230,11 @@ fn status_bits_fall_by_reset_alone() {
     driver.set_status(&mut guest, 1);
     assert_eq!(driver.status(&mut guest), 15);
     driver.set_status(&mut guest, 64);
-    assert_eq!(driver.status(&mut guest), 15, "DEVICE_NEEDS_RESET is the device's");
+    assert_eq!(
+        driver.status(&mut guest),
+        15,
+        "DEVICE_NEEDS_RESET is the device's"
+    );
     let resets = guest.bus.get(handle).device().resets;
     driver.set_status(&mut guest, 0);
     assert_eq!(driver.status(&mut guest), 0);
@@ -232,7 +243,10 @@ fn status_bits_fall_by_reset_alone() {
     assert_eq!(guest.read(driver.common + 0x10, 2), 0xffff);
     for queue in 0..2 {
         guest.write(driver.common + 0x16, 2, queue);
-        assert_eq!(guest.read(driver.common + 0x18, 2), [8, 256][queue as usize]);
+        assert_eq!(
+            guest.read(driver.common + 0x18, 2),
+            [8, 256][queue as usize]
+        );
         assert_eq!(guest.read(driver.common + 0x1a, 2), 0xffff);
         assert_eq!(guest.read(driver.common + 0x1c, 2), 0);
         assert_eq!(guest.read(driver.common + 0x20, 8), 0);
@@ -251,7 +265,11 @@ fn requests_are_answered_within_their_notification() {
     driver.submit(&mut guest, 1, &[b"y"], &[]);
     driver.kick(&mut guest, 1);
     assert_eq!(driver.reap(&guest, 1), [(0, 0), (1, 0)]);
-    assert_eq!(vectors(&guest.take_quiet_effects()), [2], "one interrupt for two chains");
+    assert_eq!(
+        vectors(&guest.take_quiet_effects()),
+        [2],
+        "one interrupt for two chains"
+    );
 }
 
 #[test]
@@ -319,17 +337,26 @@ fn configuration_changes_are_told_by_vector_and_generation() {
     let (mut guest, driver, handle) = started(0, Interrupts::Msix);
     let config = driver.config.unwrap();
     assert_eq!(guest.read(config, 8), u64::from_le_bytes(*b"abcdefgh"));
-    assert_eq!(guest.read(config + 3, 2), u64::from(u16::from_le_bytes(*b"de")));
+    assert_eq!(
+        guest.read(config + 3, 2),
+        u64::from(u16::from_le_bytes(*b"de"))
+    );
     let generation = guest.read(driver.common + 0x15, 1);
     change_config(&mut guest, handle);
     assert_eq!(vectors(&guest.take_quiet_effects()), [0]);
     assert_eq!(guest.read(driver.common + 0x15, 1), generation + 1);
     assert_eq!(guest.read(config + 7, 1), u64::from(b'i'));
     guest.write(config + 1, 2, 0x5958);
-    assert_eq!(guest.read(config, 4), u64::from(u32::from_le_bytes(*b"aXYd")));
+    assert_eq!(
+        guest.read(config, 4),
+        u64::from(u32::from_le_bytes(*b"aXYd"))
+    );
     guest.write(config + 6, 4, 0);
     assert_eq!(guest.take_warnings().len(), 1);
-    assert_eq!(guest.read(config + 6, 4), u64::from(u16::from_le_bytes(*b"gi")));
+    assert_eq!(
+        guest.read(config + 6, 4),
+        u64::from(u16::from_le_bytes(*b"gi"))
+    );
 }
 
 #[test]
@@ -338,7 +365,13 @@ fn a_vector_that_does_not_exist_reads_back_as_none() {
     let (mut guest, mut driver, handle) = started(0, Interrupts::Msix);
     let control = guest.config_read(DEVICE, driver.msix + 2, 2);
     assert_eq!(control & 0x7ff, 2);
-    for (written, read) in [(2, 2), (3, 0xffff), (0, 0), (0x8000, 0xffff), (0xffff, 0xffff)] {
+    for (written, read) in [
+        (2, 2),
+        (3, 0xffff),
+        (0, 0),
+        (0x8000, 0xffff),
+        (0xffff, 0xffff),
+    ] {
         guest.write(driver.common + 0x10, 2, written);
         assert_eq!(guest.read(driver.common + 0x10, 2), read);
         guest.write(driver.common + 0x16, 2, 0);
@@ -383,7 +416,10 @@ fn interrupts_follow_the_event_index() {
     guest.memory.put16(used_event, 2);
     for (round, interrupt) in [false, false, true, false].into_iter().enumerate() {
         driver.transact(&mut guest, 0, &[b"a"], &[1]);
-        assert_eq!(vectors(&guest.take_quiet_effects()).len(), usize::from(interrupt));
+        assert_eq!(
+            vectors(&guest.take_quiet_effects()).len(),
+            usize::from(interrupt)
+        );
         assert_eq!(guest.memory.get16(avail_event), round as u16 + 1);
     }
 }
@@ -394,7 +430,11 @@ fn queue_fields_are_checked() {
     let mut driver = Driver::probe(&mut guest, DEVICE);
     guest.write(driver.common + 0x16, 2, 1);
     guest.write(driver.common + 0x1c, 2, 1);
-    assert_eq!(guest.read(driver.common + 0x1c, 2), 0, "not before FEATURES_OK");
+    assert_eq!(
+        guest.read(driver.common + 0x1c, 2),
+        0,
+        "not before FEATURES_OK"
+    );
     driver.negotiate(&mut guest, 0);
     guest.take_effects();
     guest.write(driver.common + 0x16, 2, 1);
@@ -500,7 +540,10 @@ fn bar_0_can_be_reached_through_configuration_space() {
     guest.config_write(DEVICE, at + 16, 2, 0);
     assert_eq!(guest.read(driver.common + 0x16, 2), 0);
     point(&mut guest, driver.config.unwrap() + 4, 4);
-    assert_eq!(guest.config_read(DEVICE, at + 16, 4), u32::from_le_bytes(*b"efgh"));
+    assert_eq!(
+        guest.config_read(DEVICE, at + 16, 4),
+        u32::from_le_bytes(*b"efgh")
+    );
     // Notification, and ISR with its side effect.
     driver.submit(&mut guest, 0, &[b"a"], &[1]);
     point(&mut guest, driver.notify, 2);
@@ -509,7 +552,10 @@ fn bar_0_can_be_reached_through_configuration_space() {
     point(&mut guest, driver.isr, 1);
     assert_eq!(guest.config_read(DEVICE, at + 16, 1), 1);
     assert_eq!(guest.config_read(DEVICE, at + 16, 1), 0);
-    assert_eq!(lines(&guest.take_quiet_effects()), [(GSI, true), (GSI, false)]);
+    assert_eq!(
+        lines(&guest.take_quiet_effects()),
+        [(GSI, true), (GSI, false)]
+    );
     // Lengths, offsets and BARs that cannot be do nothing.
     guest.write(driver.common + 0x16, 2, 1);
     for (bar, offset, length) in [
@@ -539,7 +585,9 @@ fn it_can_be_saved_and_go_on_elsewhere() {
     let used_event = driver.rings[0].available + 4 + 2 * 8;
     first.memory.put16(used_event, 1);
     driver.transact(&mut first, 0, &[b"b"], &[1]);
-    first.enter(handle, |function, _, _, _| function.device_mut().hold = true);
+    first.enter(handle, |function, _, _, _| {
+        function.device_mut().hold = true
+    });
     driver.submit(&mut first, 0, &[b"c"], &[1]);
     driver.kick(&mut first, 0);
     let (mut second, second_handle) = guest();
@@ -550,7 +598,9 @@ fn it_can_be_saved_and_go_on_elsewhere() {
     for (mut guest, handle) in [(first, handle), (second, second_handle)] {
         guest.take_effects();
         guest.write(driver.msix_table + 16 + 12, 4, 0);
-        guest.enter(handle, |function, _, _, _| function.device_mut().hold = false);
+        guest.enter(handle, |function, _, _, _| {
+            function.device_mut().hold = false
+        });
         driver.kick(&mut guest, 0);
         let mut ring = driver.rings[0].clone();
         outcomes.push((ring.reap(&guest.memory), guest.take_quiet_effects()));
@@ -581,120 +631,19 @@ fn reset_brings_power_on_back() {
     assert_eq!(used.bus.save(), fresh.bus.save());
 }
 
-/// A guest that does anything at all to a device: accesses everywhere in its BARs and its
-/// configuration space, rings that are right, and rings that are rubbish. Afterwards the
-/// device must work again for a driver that resets it.
-///
-/// What could go wrong is a panic (also by overflow, in these builds), a loop, or a state that
-/// cannot be restored.
-fn torment(seed: u64, accesses: u64) {
-    let mut dice = Dice(seed);
-    let (mut guest, _) = guest();
-    let mut driver = Driver::start(&mut guest, DEVICE, !0, Interrupts::Msix, 8);
-    let interesting = [0u64, 1, 2, 3, 4, 7, 8, 15, 16, 64, 0xff, 0xffff, 0xffff_ffff, u64::MAX];
-    let mut stopped = 0;
-    for access in 0..accesses {
-        let size = dice.pick(&[1, 2, 4, 8]);
-        let value = match dice.below(4) {
-            0 => dice.next(),
-            1 => dice.below(1 << 20) & !15,
-            _ => dice.pick(&interesting),
-        };
-        match dice.below(20) {
-            0..4 => {
-                let offset = dice.below(0x40);
-                guest.write(driver.common + offset, size, value);
-            }
-            4 => {
-                let offset = dice.below(0x6000);
-                guest.write(driver.common + offset, size, value);
-            }
-            5 | 6 => {
-                let offset = dice.below(0x6000);
-                guest.read(driver.common + offset, size);
-            }
-            7 => {
-                let register = dice.below(256) as u8;
-                let size = size.min(4);
-                if register % 4 + size <= 4 && !(0x10..0x28).contains(&register) {
-                    guest.config_write(DEVICE, register, size, value as u32);
-                    guest.config_read(DEVICE, register, size);
-                }
-            }
-            8..14 => {
-                // Something in the rings, mostly plausible.
-                let ring = &mut driver.rings[dice.below(2) as usize];
-                for index in 0..dice.below(u64::from(ring.size)) as u16 {
-                    let descriptor = Descriptor {
-                        address: match dice.below(8) {
-                            0 => dice.next(),
-                            1 => ring.available,
-                            2 => ring.used,
-                            3 => ring.descriptors,
-                            _ => dice.below(1 << 20),
-                        },
-                        length: match dice.below(8) {
-                            0 => dice.next() as u32,
-                            1 => 16 * dice.below(64) as u32,
-                            _ => dice.below(200) as u32,
-                        },
-                        flags: match dice.below(6) {
-                            0 => dice.next() as u16,
-                            1 => 4,
-                            2 => WRITE,
-                            3 => NEXT | WRITE,
-                            _ => NEXT,
-                        },
-                        next: match dice.below(10) {
-                            0 => dice.next() as u16,
-                            _ => (index + 1) % ring.size,
-                        },
-                    };
-                    ring.put_descriptor(&mut guest.memory, index, descriptor);
-                }
-                for _ in 0..dice.below(4) {
-                    let head = dice.below(9) as u16;
-                    ring.offer(&mut guest.memory, head);
-                }
-                if dice.one_in(30) {
-                    guest.memory.put16(ring.available + 2, dice.next() as u16);
-                }
-            }
-            _ => {
-                let queue = dice.below(3);
-                guest.write(driver.notify + 4 * queue, 2, queue);
-            }
-        }
-        let effects = guest.take_effects();
-        assert!(effects.len() < 1000);
-        if dice.one_in(500) {
-            let saved = guest.bus.save();
-            let (mut other, _) = self::guest();
-            other.bus.load(&saved).expect("its own state");
-            assert_eq!(other.bus.save(), saved);
-        }
-        // Most of the time the device would be dead; bring it back.
-        let status = driver.status(&mut guest);
-        if status & 64 != 0 || access % 400 == 0 {
-            stopped += u32::from(status & 64 != 0);
-            guest.memory = crate::driver::Memory::new(1 << 20);
-            guest.config_write(DEVICE, 0x04, 2, 0x0006);
-            driver = Driver::start(&mut guest, DEVICE, dice.next(), Interrupts::Msix, 8);
-        }
-    }
-    assert!(stopped > 100, "the guest was too tame: {stopped}");
-    guest.memory = crate::driver::Memory::new(1 << 20);
-    guest.config_write(DEVICE, 0x04, 2, 0x0006);
-    let mut driver = Driver::start(&mut guest, DEVICE, 0, Interrupts::Msix, 8);
-    guest.take_effects();
-    let (length, buffers) = driver.transact(&mut guest, 0, &[b"alive"], &[5]);
-    assert_eq!((length, &buffers[0][..]), (5, &b"ALIVE"[..]));
-    assert_eq!(vectors(&guest.take_quiet_effects()), [1]);
-}
-
 #[test]
 fn a_hostile_guest_harms_nobody() {
     for seed in 1..=4 {
-        torment(0x5eed_1000 + seed, 100_000);
+        let mut guest = torment(
+            0x5eed_1000 + seed,
+            100_000,
+            || VirtioPci::new(Shouter::new()),
+            |_, _, _| {},
+        );
+        let mut driver = Driver::start(&mut guest, HOSTILE_DEVICE, 0, Interrupts::Msix, 8);
+        guest.take_effects();
+        let (length, buffers) = driver.transact(&mut guest, 0, &[b"alive"], &[5]);
+        assert_eq!((length, &buffers[0][..]), (5, &b"ALIVE"[..]));
+        assert_eq!(vectors(&guest.take_quiet_effects()), [1]);
     }
 }

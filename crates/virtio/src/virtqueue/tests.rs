@@ -126,8 +126,14 @@ fn buffers_may_not_wrap() {
 
 #[test]
 fn buffers_outside_ram_are_found_out_on_access() {
-    let chain = take(&[buffer(0xfee0_0000, 4, NEXT, 1), buffer(0xfff0_0000, 4, WRITE, 0)], 0)
-        .unwrap();
+    let chain = take(
+        &[
+            buffer(0xfee0_0000, 4, NEXT, 1),
+            buffer(0xfff0_0000, 4, WRITE, 0),
+        ],
+        0,
+    )
+    .unwrap();
     let mut memory = Memory::new(0x1000);
     assert!(matches!(
         chain.readable.read(&mut memory, 0, &mut [0; 4]),
@@ -198,7 +204,11 @@ fn malformed_indirect_tables_are_refused() {
     assert!(refused(&[buffer(0x8000, 16, INDIRECT, 0)], &one, 0));
     assert!(refused(&[buffer(0x8000, 0, INDIRECT, 0)], &one, ALL));
     assert!(refused(&[buffer(0x8000, 17, INDIRECT, 0)], &one, ALL));
-    assert!(refused(&[buffer(0x8000, 16, INDIRECT | NEXT, 1)], &one, ALL));
+    assert!(refused(
+        &[buffer(0x8000, 16, INDIRECT | NEXT, 1)],
+        &one,
+        ALL
+    ));
     assert!(refused(
         &[buffer(0x8000, 16, INDIRECT, 0)],
         &[buffer(0x8000, 16, INDIRECT, 0)],
@@ -307,7 +317,10 @@ fn the_flag_suppresses_interrupts() {
     memory.put16(flags, 1);
     assert!(!serve(&mut memory, 2));
     memory.put16(flags, 0);
-    assert!(!serve(&mut memory, 0), "what was suppressed is not made up for");
+    assert!(
+        !serve(&mut memory, 0),
+        "what was suppressed is not made up for"
+    );
     assert!(serve(&mut memory, 1));
 }
 
@@ -323,7 +336,9 @@ fn the_event_index_suppresses_interrupts_and_notifications() {
     for _ in 0..20_000 {
         let count = dice.below(17) as u16;
         // Where the driver wants to be interrupted: around where the device is.
-        let event = next_used.wrapping_add(dice.below(40) as u16).wrapping_sub(20);
+        let event = next_used
+            .wrapping_add(dice.below(40) as u16)
+            .wrapping_sub(20);
         memory.put16(used_event, event);
         queue.begin_service();
         for _ in 0..count {
