@@ -19,6 +19,6 @@ mod x87_interim;
 
 pub use boundary::{Boundary, after_one, at_boundary, before_one, deliver_fault};
 pub use execute::{Flow, adjust_stack_fault, execute};
-pub use memory::{FunctionalMemory, Memory, Stop, StopReason};
+pub use memory::{FunctionalMemory, Memory, RamDma, Stop, StopReason};
 pub use model::CpuModel;
 pub use state::{Activity, Cpu, Shadow};

@@ -2,7 +2,7 @@
 
 use crate::state::Cpu;
 use ring3_arch::{CpuIndex, Fault, GuestPhys, GuestVirt};
-use ring3_bus::Platform;
+use ring3_bus::{Dma, DmaError, Platform};
 use ring3_clock::Ticks;
 use ring3_memory::{Access, CodeMap, PagingState, Privilege, Ram, Tlb, walk};
 use std::ops::Range;
@@ -105,6 +105,9 @@ pub trait Memory {
     /// The instruction is executed alone: devices may be touched and code changed.
     fn is_solo(&self) -> bool;
 
+    /// OUT of `size` bytes.
+    fn port_write(&mut self, port: u16, size: u8, value: u32);
+
     /// What is outside; using it is noticed, see [`FunctionalMemory::take_touched`].
     fn platform(&mut self) -> &mut dyn Platform;
 
@@ -134,6 +137,34 @@ pub trait Memory {
 
     /// The guest-physical address behind a data address that was just accessed.
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys>;
+}
+
+/// RAM as bus masters reach it: stores into translated code are noticed.
+pub struct RamDma<'a> {
+    /// The RAM.
+    pub ram: &'a mut Ram,
+    /// What is translated in it.
+    pub code: &'a mut CodeMap,
+}
+
+impl Dma for RamDma<'_> {
+    fn read(&mut self, address: GuestPhys, into: &mut [u8]) -> Result<(), DmaError> {
+        let length = into.len();
+        self.ram
+            .read(address, into)
+            .map_err(|_| DmaError { address, length })
+    }
+
+    fn write(&mut self, address: GuestPhys, from: &[u8]) -> Result<(), DmaError> {
+        let length = from.len();
+        self.ram
+            .write(address, from)
+            .map_err(|_| DmaError { address, length })?;
+        if let Some(offset) = self.ram.layout().offset(address) {
+            self.code.written(offset, length as u64);
+        }
+        Ok(())
+    }
 }
 
 /// One data breakpoint.
@@ -408,8 +439,13 @@ impl<'a> FunctionalMemory<'a> {
             let mut bytes = [0; 8];
             bytes[..size].copy_from_slice(&from[done..done + size]);
             let value = u64::from_le_bytes(bytes);
+            let mut dma = RamDma {
+                ram: self.ram,
+                code: self.code,
+            };
+            let at = GuestPhys(address);
             self.platform
-                .memory_write(self.cpu, self.now, GuestPhys(address), size as u8, value);
+                .memory_write(self.cpu, self.now, at, size as u8, value, &mut dma);
             done += size;
         }
     }
@@ -640,6 +676,16 @@ impl Memory for FunctionalMemory<'_> {
 
     fn is_solo(&self) -> bool {
         self.solo
+    }
+
+    fn port_write(&mut self, port: u16, size: u8, value: u32) {
+        self.touched = true;
+        let mut dma = RamDma {
+            ram: self.ram,
+            code: self.code,
+        };
+        self.platform
+            .port_write(self.cpu, self.now, port, size, value, &mut dma);
     }
 
     fn platform(&mut self) -> &mut dyn Platform {

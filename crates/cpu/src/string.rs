@@ -320,9 +320,7 @@ fn outs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop
     routine::io::check_permission(cpu, m, port, s.size)?;
     let from = s.source(cpu, m)?;
     let value = load(m, s.size, from)?;
-    let (index, now) = (cpu.index, m.now());
-    m.platform()
-        .port_write(index, now, port, s.size as u8, value as u32);
+    m.port_write(port, s.size as u8, value as u32);
     s.advance(cpu, Reg::Rsi, 1);
     count_down(cpu, s, 1);
     Ok(true)

@@ -4,7 +4,7 @@ use super::*;
 use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::Segment;
 use ring3_arch::{CpuIndex, GuestPhys, Vector};
-use ring3_bus::{Platform, Signals};
+use ring3_bus::{Dma, Platform, Signals};
 use ring3_clock::Ticks;
 use ring3_cpu::{Cpu, CpuModel, FunctionalMemory};
 use ring3_isa::Reg;
@@ -17,11 +17,20 @@ impl Platform for Nothing {
     fn memory_read(&mut self, _: CpuIndex, _: Ticks, _: GuestPhys, _: u8) -> u64 {
         0x55
     }
-    fn memory_write(&mut self, _: CpuIndex, _: Ticks, _: GuestPhys, _: u8, _: u64) {}
+    fn memory_write(
+        &mut self,
+        _: CpuIndex,
+        _: Ticks,
+        _: GuestPhys,
+        _: u8,
+        _: u64,
+        _: &mut dyn Dma,
+    ) {
+    }
     fn port_read(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8) -> u32 {
         0
     }
-    fn port_write(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8, _: u32) {}
+    fn port_write(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8, _: u32, _: &mut dyn Dma) {}
     fn apic_msr_read(&mut self, _: CpuIndex, _: Ticks, _: u32) -> Option<u64> {
         None
     }
@@ -44,6 +53,7 @@ impl Platform for Nothing {
     fn take_init(&mut self, _: CpuIndex) {}
     fn take_sipi(&mut self, _: CpuIndex) {}
     fn reset_local_apic(&mut self, _: CpuIndex) {}
+    fn set_tsc_offset(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
     fn take_reschedule(&mut self) -> bool {
         false
     }

@@ -533,10 +533,19 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
     let small = value >> 32 == 0;
     let now = m.now();
     let s = &mut cpu.system;
-    match index {
+    if matches!(index, msr::IA32_TSC | msr::IA32_TSC_ADJUST) {
         // Writing the TSC moves TSC_ADJUST along. SDM Vol. 3, "Time-Stamp Counter Adjustment".
-        msr::IA32_TSC => s.tsc_adjust = value.wrapping_sub(now.0),
-        msr::IA32_TSC_ADJUST => s.tsc_adjust = value,
+        let offset = if index == msr::IA32_TSC {
+            value.wrapping_sub(now.0)
+        } else {
+            value
+        };
+        s.tsc_adjust = offset;
+        let number = cpu.index;
+        m.platform().set_tsc_offset(number, now, offset);
+        return Some(());
+    }
+    match index {
         msr::IA32_SPEC_CTRL if value & !7 == 0 => s.spec_ctrl = value,
         msr::IA32_PRED_CMD if value & !1 == 0 => {}
         msr::IA32_FLUSH_CMD if value & !1 == 0 => {}

@@ -41,7 +41,6 @@ pub(crate) fn check_permission<M: Memory>(
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let port = cpu.reg(u.a) as u16;
     check_permission(cpu, m, port, u.y.into())?;
-    let (index, now) = (cpu.index, m.now());
     if u.op == Op::Out {
         let value = cpu.reg(Reg::Rax) as u32;
         let value = if u.y == 4 {
@@ -49,9 +48,10 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
         } else {
             value & ((1 << (8 * u.y)) - 1)
         };
-        m.platform().port_write(index, now, port, u.y, value);
+        m.port_write(port, u.y, value);
         return Ok(());
     }
+    let (index, now) = (cpu.index, m.now());
     let value = u64::from(m.platform().port_read(index, now, port, u.y));
     let old = cpu.reg(Reg::Rax);
     cpu.set_reg(
