@@ -31,8 +31,17 @@ pub trait Platform {
     /// Reads a memory-mapped register; `size` is 1, 2, 4 or 8.
     fn memory_read(&mut self, cpu: CpuIndex, now: Ticks, address: GuestPhys, size: u8) -> u64;
 
-    /// Writes a memory-mapped register.
-    fn memory_write(&mut self, cpu: CpuIndex, now: Ticks, address: GuestPhys, size: u8, value: u64);
+    /// Writes a memory-mapped register. A device that the write sets to work reaches RAM through
+    /// `dma`.
+    fn memory_write(
+        &mut self,
+        cpu: CpuIndex,
+        now: Ticks,
+        address: GuestPhys,
+        size: u8,
+        value: u64,
+        dma: &mut dyn Dma,
+    );
 
     /// IN: `size` is 1, 2 or 4.
     fn port_read(&mut self, cpu: CpuIndex, now: Ticks, port: u16, size: u8) -> u32;
