@@ -1,0 +1,19 @@
+//! The whole machine: processors, memory and devices from a configuration, and the one loop that
+//! gives each of them its turn.
+//!
+//! Rooms: [`config`] (what to build), `platform` (devices joined with local APICs), [`machine`] (the
+//! loop), `boot` (applies a boot image).
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod boot;
+pub mod config;
+mod log;
+pub mod machine;
+mod platform;
+mod uart_interim;
+
+pub use boot::BootFailure;
+pub use config::MachineConfig;
+pub use log::Warnings;
+pub use machine::{Machine, Output, Stop};
