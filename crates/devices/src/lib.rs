@@ -11,8 +11,10 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod ioapic;
 mod lanes;
 pub mod local_apic;
+pub mod pic;
 mod saved;
 #[cfg(test)]
 mod storm;

@@ -11,6 +11,7 @@ fn main() {
         cpus: 1,
         ..MachineConfig::default()
     };
+    let mut machine = Machine::new(config.clone()).unwrap();
     let image = KernelImage::parse(kernel).unwrap();
     let mut modules = Vec::new();
     if let Some(initrd) = arguments.get(4) {
@@ -23,11 +24,10 @@ fn main() {
         memory: MemoryMap::pc(config.memory_bytes).unwrap(),
         command_line: arguments[3].clone().into_bytes(),
         modules,
-        acpi: None,
+        acpi: Some(machine.acpi()),
         entry: None,
     };
     let boot = image.boot(&parameters).unwrap();
-    let mut machine = Machine::new(config).unwrap();
     machine.apply(&boot).unwrap();
     let start = std::time::Instant::now();
     loop {

@@ -10,6 +10,7 @@ mod boot;
 pub mod config;
 mod log;
 pub mod machine;
+mod pc;
 mod platform;
 mod uart_interim;
 

@@ -2,9 +2,11 @@
 
 use crate::config::MachineConfig;
 use crate::log::Warnings;
+use crate::pc::{self, PciHandles};
 use crate::platform::{Chipset, local_apics};
 use ring3_arch::CpuIndex;
-use ring3_bus::{Device, Platform};
+use ring3_boot::acpi::AcpiParameters;
+use ring3_bus::Platform;
 use ring3_clock::Ticks;
 use ring3_cpu::{Activity, Cpu, CpuModel, FunctionalMemory, RamDma};
 use ring3_interpreter::{BlockStore, Exit};
@@ -59,6 +61,7 @@ pub struct Machine {
     pub(crate) code: CodeMap,
     store: BlockStore,
     chipset: Chipset,
+    handles: PciHandles,
     now: Ticks,
     instructions: u64,
 }
@@ -78,7 +81,7 @@ impl Machine {
         let cpus = (0..config.cpus)
             .map(|n| Cpu::new(CpuIndex(n), model.clone(), config.seed))
             .collect::<Vec<_>>();
-        let devices: Vec<Box<dyn Device>> = vec![Box::new(crate::uart_interim::Uart)];
+        let (devices, handles) = pc::devices(&config);
         let chipset = Chipset::new(devices, local_apics(config.cpus));
         Ok(Machine {
             times: vec![Ticks(0); cpus.len()],
@@ -88,6 +91,7 @@ impl Machine {
             code: CodeMap::new(layout.size()),
             store: BlockStore::new(),
             chipset,
+            handles,
             now: Ticks(0),
             instructions: 0,
             config,
@@ -97,6 +101,33 @@ impl Machine {
     /// The configuration it was built from.
     pub fn config(&self) -> &MachineConfig {
         &self.config
+    }
+
+    /// What ACPI tables should say about it.
+    pub fn acpi(&self) -> AcpiParameters {
+        pc::acpi(&self.config, &self.chipset.devices)
+    }
+
+    /// Gives input to console port `port` (counted from 0) and returns how many bytes it took.
+    pub fn port_input(&mut self, port: u32, bytes: &[u8]) -> usize {
+        let Some(handle) = self.handles.console else {
+            return 0;
+        };
+        let mut dma = RamDma {
+            ram: &mut self.ram,
+            code: &mut self.code,
+        };
+        let mut effects = Vec::new();
+        let now = self.now;
+        let taken = self
+            .chipset
+            .devices
+            .pci
+            .enter(handle, &mut effects, |console, effects| {
+                console.input(now, port, bytes, &mut dma, effects)
+            });
+        self.chipset.carry_out(effects);
+        taken
     }
 
     /// Virtual time.

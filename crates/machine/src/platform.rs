@@ -2,12 +2,59 @@
 
 use crate::log::Warnings;
 use crate::machine::Output;
+use crate::uart_interim::Uart;
 use ring3_arch::{ApicId, CpuIndex, GuestPhys, Vector, msr};
 use ring3_bus::{Device, Dma, Effect, Effects, Platform, Signals, Space};
 use ring3_clock::Ticks;
+use ring3_devices::ioapic::IoApic;
 use ring3_devices::local_apic::LocalApic;
 use ring3_devices::local_apic::route::Message;
+use ring3_devices::pic::Pic;
+use ring3_virtio::pci::PciBus;
 use std::collections::VecDeque;
+
+/// The devices: those that the machine talks to by name, and the rest.
+pub(crate) struct Devices {
+    pub ioapic: IoApic,
+    pub pic: Pic,
+    pub pci: PciBus,
+    pub uart: Uart,
+    pub others: Vec<Box<dyn Device>>,
+}
+
+impl Devices {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        4 + self.others.len()
+    }
+
+    /// Device number `n`.
+    pub fn get(&self, n: usize) -> &dyn Device {
+        match n {
+            0 => &self.ioapic,
+            1 => &self.pic,
+            2 => &self.pci,
+            3 => &self.uart,
+            n => self.others[n - 4].as_ref(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, n: usize) -> &mut dyn Device {
+        match n {
+            0 => &mut self.ioapic,
+            1 => &mut self.pic,
+            2 => &mut self.pci,
+            3 => &mut self.uart,
+            n => self.others[n - 4].as_mut(),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Device> {
+        (0..self.len()).map(|n| self.get(n))
+    }
+}
 
 /// Where a range of addresses leads.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +67,7 @@ struct Route {
 
 /// Everything outside the processors and RAM.
 pub(crate) struct Chipset {
-    pub devices: Vec<Box<dyn Device>>,
+    pub devices: Devices,
     pub apics: Vec<LocalApic>,
     /// Sorted by first address.
     ports: Vec<Route>,
@@ -28,6 +75,8 @@ pub(crate) struct Chipset {
     /// The earliest deadline of anything, if it is known.
     next_deadline: Option<Ticks>,
     reschedule: bool,
+    /// The level of the 8259 pair's output.
+    lint0: bool,
     pub outputs: VecDeque<Output>,
     pub warnings: Warnings,
     pub power_off: Option<Option<u32>>,
@@ -35,7 +84,7 @@ pub(crate) struct Chipset {
 }
 
 impl Chipset {
-    pub fn new(devices: Vec<Box<dyn Device>>, apics: Vec<LocalApic>) -> Chipset {
+    pub fn new(devices: Devices, apics: Vec<LocalApic>) -> Chipset {
         let mut chipset = Chipset {
             devices,
             apics,
@@ -43,6 +92,7 @@ impl Chipset {
             memory: Vec::new(),
             next_deadline: None,
             reschedule: false,
+            lint0: false,
             outputs: VecDeque::new(),
             warnings: Warnings::default(),
             power_off: None,
@@ -89,14 +139,14 @@ impl Chipset {
             return self.read_pieces(space, now, address, size);
         };
         let mut effects = Effects::new();
-        let value = self.devices[route.device].read(
+        let value = self.devices.get_mut(route.device).read(
             now,
             route.region,
             address - route.first,
             size,
             &mut effects,
         );
-        self.carry_out(now, effects);
+        self.carry_out(effects);
         value
     }
 
@@ -136,7 +186,7 @@ impl Chipset {
             return;
         };
         let mut effects = Effects::new();
-        let device = &mut self.devices[route.device];
+        let device = self.devices.get_mut(route.device);
         device.write(
             now,
             route.region,
@@ -149,16 +199,16 @@ impl Chipset {
         if device.regions_changed() {
             self.refresh_routes();
         }
-        self.carry_out(now, effects);
+        self.carry_out(effects);
     }
 
     /// Does what devices want done, and what follows from that.
-    pub fn carry_out(&mut self, now: Ticks, effects: Effects) {
+    pub fn carry_out(&mut self, effects: Effects) {
         let mut queue: VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             let mut more = Effects::new();
             match effect {
-                Effect::Line { irq, asserted } => self.set_line(now, irq, asserted, &mut more),
+                Effect::Line { irq, asserted } => self.set_line(irq, asserted, &mut more),
                 Effect::Message { address, data } => match Message::from_msi(address, data) {
                     Ok(message) => {
                         message.deliver(&mut self.apics, &mut more);
@@ -178,7 +228,9 @@ impl Chipset {
                     }
                     Err(error) => self.warnings.add(format!("IPI: {error:?}")),
                 },
-                Effect::EoiBroadcast { vector } => self.eoi(vector, &mut more),
+                Effect::EoiBroadcast { vector } => {
+                    self.devices.ioapic.end_of_interrupt(vector, &mut more);
+                }
                 Effect::Output { stream, bytes } => {
                     self.outputs.push_back(Output { stream, bytes });
                     self.reschedule = true;
@@ -196,6 +248,7 @@ impl Chipset {
             }
             queue.extend(more);
         }
+        self.update_lint0();
     }
 
     fn deadline_changed(&mut self) {
@@ -203,9 +256,25 @@ impl Chipset {
         self.reschedule = true;
     }
 
-    fn set_line(&mut self, _now: Ticks, _irq: u8, _asserted: bool, _effects: &mut Effects) {}
+    /// Lines 0 to 15 reach both interrupt controllers; at the IOAPIC the timer's line 0 stands at
+    /// pin 2, as the ACPI tables say.
+    fn set_line(&mut self, irq: u8, asserted: bool, effects: &mut Effects) {
+        let pin = if irq == 0 { 2 } else { irq };
+        self.devices.ioapic.set_line(pin, asserted, effects);
+        if irq < 16 {
+            self.devices.pic.set_line(irq, asserted);
+        }
+    }
 
-    fn eoi(&mut self, _vector: Vector, _effects: &mut Effects) {}
+    /// The 8259 pair's output is wired to LINT0 of the bootstrap processor.
+    fn update_lint0(&mut self) {
+        let level = self.devices.pic.intr();
+        if level != self.lint0 {
+            self.lint0 = level;
+            self.apics[0].set_lint0(level);
+            self.reschedule = true;
+        }
+    }
 
     /// When the next timer of any device is due.
     pub fn next_deadline(&mut self) -> Ticks {
@@ -222,10 +291,11 @@ impl Chipset {
     /// Lets everything that is due happen.
     pub fn advance(&mut self, now: Ticks, dma: &mut dyn Dma) {
         for n in 0..self.devices.len() {
-            if self.devices[n].deadline().is_some_and(|due| due <= now) {
+            let device = self.devices.get_mut(n);
+            if device.deadline().is_some_and(|due| due <= now) {
                 let mut effects = Effects::new();
-                self.devices[n].advance(now, dma, &mut effects);
-                self.carry_out(now, effects);
+                device.advance(now, dma, &mut effects);
+                self.carry_out(effects);
             }
         }
         for apic in &mut self.apics {
@@ -253,7 +323,7 @@ impl Platform for Chipset {
         if let Some(offset) = self.local_apic_offset(cpu, address) {
             let mut effects = Effects::new();
             let value = self.apic(cpu).read_mmio(now, offset, size, &mut effects);
-            self.carry_out(now, effects);
+            self.carry_out(effects);
             return value;
         }
         self.read(Space::Memory, now, address.0, size)
@@ -272,7 +342,7 @@ impl Platform for Chipset {
             let mut effects = Effects::new();
             self.apic(cpu)
                 .write_mmio(now, offset, size, value, &mut effects);
-            self.carry_out(now, effects);
+            self.carry_out(effects);
             return;
         }
         self.write(Space::Memory, now, address.0, size, value, dma);
@@ -297,7 +367,7 @@ impl Platform for Chipset {
     fn apic_msr_read(&mut self, cpu: CpuIndex, now: Ticks, number: u32) -> Option<u64> {
         let mut effects = Effects::new();
         let value = self.apic(cpu).read_msr(now, number, &mut effects);
-        self.carry_out(now, effects);
+        self.carry_out(effects);
         value
     }
 
@@ -307,7 +377,7 @@ impl Platform for Chipset {
         if number == msr::IA32_TSC_DEADLINE {
             self.deadline_changed();
         }
-        self.carry_out(now, effects);
+        self.carry_out(effects);
         done
     }
 
@@ -324,19 +394,25 @@ impl Platform for Chipset {
     }
 
     fn acknowledge(&mut self, cpu: CpuIndex, _now: Ticks) -> Vector {
+        if self.apic(cpu).pending().is_none() && self.apic(cpu).extint_pending() {
+            let vector = self.devices.pic.acknowledge();
+            self.apic(cpu).acknowledge_extint();
+            self.update_lint0();
+            return vector;
+        }
         self.apic(cpu).acknowledge()
     }
 
-    fn end_of_interrupt(&mut self, cpu: CpuIndex, now: Ticks) {
+    fn end_of_interrupt(&mut self, cpu: CpuIndex, _now: Ticks) {
         let mut effects = Effects::new();
         self.apic(cpu).end_of_interrupt(&mut effects);
-        self.carry_out(now, effects);
+        self.carry_out(effects);
     }
 
-    fn send_user_ipi(&mut self, cpu: CpuIndex, now: Ticks, vector: Vector, ndst: u32) {
+    fn send_user_ipi(&mut self, cpu: CpuIndex, _now: Ticks, vector: Vector, ndst: u32) {
         let mut effects = Effects::new();
         self.apic(cpu).send_user_ipi(vector, ndst, &mut effects);
-        self.carry_out(now, effects);
+        self.carry_out(effects);
     }
 
     fn take_nmi(&mut self, cpu: CpuIndex) {
@@ -354,13 +430,13 @@ impl Platform for Chipset {
     fn reset_local_apic(&mut self, cpu: CpuIndex) {
         let mut effects = Effects::new();
         self.apic(cpu).init_reset(&mut effects);
-        self.carry_out(Ticks(0), effects);
+        self.carry_out(effects);
     }
 
     fn set_tsc_offset(&mut self, cpu: CpuIndex, now: Ticks, offset: u64) {
         let mut effects = Effects::new();
         self.apic(cpu).set_tsc_offset(now, offset, &mut effects);
-        self.carry_out(now, effects);
+        self.carry_out(effects);
     }
 
     fn take_reschedule(&mut self) -> bool {
