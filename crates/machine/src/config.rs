@@ -1,7 +1,7 @@
 //! What a machine is built from.
 
 /// The parameters of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MachineConfig {
     /// Logical processors, 1 to [`CPUS_MAX`].
     pub cpus: u32,

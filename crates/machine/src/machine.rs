@@ -52,18 +52,18 @@ pub enum Stop {
 
 /// A machine.
 pub struct Machine {
-    config: MachineConfig,
+    pub(crate) config: MachineConfig,
     pub(crate) cpus: Vec<Cpu>,
     /// Each processor's virtual time.
-    times: Vec<Ticks>,
-    tlbs: Vec<Tlb>,
+    pub(crate) times: Vec<Ticks>,
+    pub(crate) tlbs: Vec<Tlb>,
     pub(crate) ram: Ram,
     pub(crate) code: CodeMap,
-    store: BlockStore,
-    chipset: Chipset,
+    pub(crate) store: BlockStore,
+    pub(crate) chipset: Chipset,
     handles: PciHandles,
-    now: Ticks,
-    instructions: u64,
+    pub(crate) now: Ticks,
+    pub(crate) instructions: u64,
 }
 
 /// The longest slice without looking outside, so that a host program stays responsive.
@@ -75,27 +75,31 @@ impl Machine {
     /// # Errors
     /// If the host refuses the memory.
     pub fn new(config: MachineConfig) -> std::io::Result<Machine> {
-        let layout = RamLayout::new(config.memory_bytes);
-        let ram = Ram::new(layout)?;
+        let ram = Ram::new(RamLayout::new(config.memory_bytes))?;
+        Ok(Machine::with_ram(config, ram))
+    }
+
+    /// Builds a machine around existing memory.
+    pub(crate) fn with_ram(config: MachineConfig, ram: Ram) -> Machine {
         let model = Arc::new(CpuModel::new(config.cpus));
         let cpus = (0..config.cpus)
             .map(|n| Cpu::new(CpuIndex(n), model.clone(), config.seed))
             .collect::<Vec<_>>();
         let (devices, handles) = pc::devices(&config);
         let chipset = Chipset::new(devices, local_apics(config.cpus));
-        Ok(Machine {
+        Machine {
             times: vec![Ticks(0); cpus.len()],
             tlbs: cpus.iter().map(|_| Tlb::default()).collect(),
             cpus,
+            code: CodeMap::new(ram.layout().size()),
             ram,
-            code: CodeMap::new(layout.size()),
             store: BlockStore::new(),
             chipset,
             handles,
             now: Ticks(0),
             instructions: 0,
             config,
-        })
+        }
     }
 
     /// The configuration it was built from.

@@ -76,7 +76,7 @@ pub(crate) struct Chipset {
     next_deadline: Option<Ticks>,
     reschedule: bool,
     /// The level of the 8259 pair's output.
-    lint0: bool,
+    pub lint0: bool,
     pub outputs: VecDeque<Output>,
     pub warnings: Warnings,
     pub power_off: Option<Option<u32>>,
@@ -100,6 +100,12 @@ impl Chipset {
         };
         chipset.refresh_routes();
         chipset
+    }
+
+    /// The devices have taken over saved state.
+    pub fn restored(&mut self) {
+        self.refresh_routes();
+        self.deadline_changed();
     }
 
     pub fn refresh_routes(&mut self) {
