@@ -438,6 +438,11 @@ impl Cpu {
         } else {
             Usability::Usable
         };
+        let mmx = if system.cr0 & cr0::EM != 0 {
+            Usability::Undefined
+        } else {
+            x87
+        };
         let wait = if system.cr0 & (cr0::MP | cr0::TS) == cr0::MP | cr0::TS {
             Usability::NotAvailable
         } else {
@@ -455,6 +460,7 @@ impl Cpu {
             stack32: system.segments[2].attributes & attribute::DB != 0,
             real: !self.is_protected() || self.has_flag(rflags::VM),
             x87,
+            mmx,
             wait,
             sse,
             uintr: system.cr4 & cr4::UINTR != 0,
@@ -468,7 +474,8 @@ impl Cpu {
         mode.size as u32
             | u32::from(mode.stack32) << 2
             | u32::from(mode.real) << 3
-            | (mode.x87 as u32) << 4
+            // Whether x87 can be used follows from whether MMX can.
+            | (mode.mmx as u32) << 4
             | (mode.wait as u32) << 6
             | (mode.sse as u32) << 8
             | u32::from(mode.uintr) << 10

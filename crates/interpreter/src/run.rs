@@ -263,7 +263,7 @@ impl Engine<'_> {
         match m.stop_reason() {
             StopReason::Fault(fault) => {
                 let uop = self.store.uops[block.uops as usize + at];
-                self.fault(cpu, m, adjust_stack_fault(&uop, fault));
+                self.fault(cpu, m, adjust_stack_fault(cpu, &uop, fault));
                 None
             }
             StopReason::Restart => {

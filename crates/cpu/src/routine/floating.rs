@@ -21,7 +21,7 @@ fn float_op(u: &Uop) -> FloatOp {
 
 /// An unmasked SIMD exception is #XM if the operating system says it can take it, else #UD.
 #[cold]
-fn simd_exception<M: Memory>(cpu: &Cpu, m: &mut M) -> Stop {
+pub(crate) fn simd_exception<M: Memory>(cpu: &Cpu, m: &mut M) -> Stop {
     if cpu.system.cr4 & cr4::OSXMMEXCPT != 0 {
         m.fault(Fault::new(Exception::Simd, 0))
     } else {
@@ -81,6 +81,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             cpu.vectors[u.vdst()] = packed(packed_op(u), a, b.into(), u.imm as u8);
         }
         Op::VStringCompare => string_compare(cpu, u),
+        Op::VMaskedStore => masked_store(cpu, m, u)?,
         Op::VFloat => {
             let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
             cpu.vectors[u.vdst()] = compute(cpu, m, u, a, b)?;
@@ -100,6 +101,26 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             cpu.vectors[u.vdst()] = compute(cpu, m, u, a, b.into())?;
         }
         _ => return crate::routine::x87::execute(cpu, m, u),
+    }
+    Ok(())
+}
+
+/// MASKMOVDQU and MASKMOVQ. What happens at addresses whose bytes are not stored is left open by
+/// SDM Vol. 2, "MASKMOVDQU": here, nothing.
+fn masked_store<M: Memory>(cpu: &Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
+    let at = crate::execute::masked_address(cpu, u);
+    let mask = cpu.vectors[u.vb()].to_le_bytes();
+    let data = cpu.vectors[u.vdst()].to_le_bytes();
+    let count = usize::from(u.y).min(16);
+    let selected = |n: &usize| mask[*n] & 0x80 != 0;
+    let mut bytes = (0..count).filter(selected);
+    let Some(first) = bytes.next() else {
+        return Ok(());
+    };
+    let last = bytes.next_back().unwrap_or(first);
+    m.check_write(at.wrapping_add(first as u64), (last - first + 1) as u64)?;
+    for n in (first..=last).filter(selected) {
+        m.store::<1>(at.wrapping_add(n as u64), data[n].into())?;
     }
     Ok(())
 }

@@ -118,6 +118,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         | Op::VPackedFlags
         | Op::VInsert
         | Op::VStringCompare
+        | Op::VMaskedStore
         | Op::VFloat
         | Op::VFloatFlags
         | Op::VFloatToGpr
