@@ -11,7 +11,11 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod ioapic;
+mod lanes;
 pub mod local_apic;
+pub mod pic;
+pub mod pit;
 mod saved;
 #[cfg(test)]
 mod storm;

@@ -684,14 +684,18 @@ impl LocalApic {
             return;
         }
         let vector = Vector((register & lvt::VECTOR) as u8);
+        let level_triggered = register & lvt::LEVEL != 0;
+        let requested = if level_triggered {
+            level && register & lvt::REMOTE_IRR == 0
+        } else {
+            rising
+        };
         match Delivery::from_bits(register >> 8) {
-            Some(Delivery::Fixed) if register & lvt::LEVEL != 0 => {
-                if level && register & lvt::REMOTE_IRR == 0 && self.accept(vector, true) {
+            Some(Delivery::Fixed) if requested => {
+                let accepted = self.accept(vector, level_triggered);
+                if accepted && level_triggered {
                     self.state.lvt[entry.index()] |= lvt::REMOTE_IRR;
                 }
-            }
-            Some(Delivery::Fixed) if rising => {
-                self.accept(vector, false);
             }
             // "NMI and INIT are always treated as edge-sensitive."
             Some(Delivery::Nmi) if rising => self.latch_nmi(),

@@ -129,7 +129,8 @@ impl State {
 
 impl Plausible for State {
     fn implausible(&self) -> Option<&'static str> {
-        let base_bits = (1 << 52) - (1 << 12) | base::BSP | base::ENABLE | base::X2APIC;
+        let address_bits = (1 << 52) - (1 << base::ADDRESS_SHIFT);
+        let base_bits = address_bits | base::BSP | base::ENABLE | base::X2APIC;
         let extended = self.base & base::X2APIC != 0;
         if self.base & !base_bits != 0 || (extended && self.base & base::ENABLE == 0) {
             return Some("IA32_APIC_BASE cannot have this value");
