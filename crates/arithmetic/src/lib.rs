@@ -17,5 +17,7 @@ mod mxcsr;
 pub mod packed;
 mod rounding;
 
+pub mod x87;
+
 pub use mxcsr::{Mxcsr, SimdException};
 pub use rounding::Rounding;

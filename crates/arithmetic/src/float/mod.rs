@@ -24,6 +24,7 @@ mod quick;
 
 pub use approximate::*;
 pub use arithmetic::*;
+pub(crate) use compare::flags_of;
 pub use compare::*;
 pub use convert::*;
 pub use fused::*;
