@@ -27,6 +27,12 @@ macro_rules! operations {
         impl PackedOp {
             /// All of them, in the order of their discriminants.
             pub const ALL: &[PackedOp] = &[$(PackedOp::$name,)*];
+
+            /// The operation with this discriminant, if there is one.
+            #[inline]
+            pub fn from_index(index: u16) -> Option<PackedOp> {
+                PackedOp::ALL.get(usize::from(index)).copied()
+            }
         }
 
         /// Computes `op` on two XMM registers.
@@ -359,6 +365,12 @@ impl Packed3Op {
         Packed3Op::Blendvps,
         Packed3Op::Blendvpd,
     ];
+
+    /// The operation with this discriminant, if there is one.
+    #[inline]
+    pub fn from_index(index: u16) -> Option<Packed3Op> {
+        Packed3Op::ALL.get(usize::from(index)).copied()
+    }
 }
 
 /// Computes `op` on three XMM registers; in legacy encodings `c` is XMM0.

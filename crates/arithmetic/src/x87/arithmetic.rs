@@ -566,7 +566,7 @@ fn to_magnitude(a: F80, limit: u64, lopsided: bool, rounding: Rounding) -> Optio
         rounding,
     );
     let limit = u128::from(limit) + u128::from(lopsided && number.negative);
-    (kept.value <= limit).then(|| Outcome {
+    (kept.value <= limit).then_some(Outcome {
         value: kept.value as u64,
         flags: if kept.inexact { PE } else { 0 },
         up: kept.up,

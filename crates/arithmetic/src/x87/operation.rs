@@ -41,6 +41,12 @@ macro_rules! operations {
         impl X87Op {
             /// All of them, in the order of their discriminants.
             pub const ALL: &[X87Op] = &[$(X87Op::$name,)*];
+
+            /// The operation with this discriminant, if there is one.
+            #[inline]
+            pub fn from_index(index: u16) -> Option<X87Op> {
+                X87Op::ALL.get(usize::from(index)).copied()
+            }
         }
     };
 }
@@ -529,8 +535,10 @@ impl X87 {
             Fchs => self.unary(|value, _| Outcome::exact(value.with_sign(!value.is_negative()))),
             Fsqrt => self.unary(arithmetic::square_root),
             Frndint => self.unary(arithmetic::round_to_integral),
-            F2xm1 => self.unary(transcendental::power_of_two_minus_one),
-            Fscale => self.binary(false, |a, b, control| arithmetic::scale(a, b, control)),
+            F2xm1 => self.unary(|value, control| {
+                transcendental::power_of_two_minus_one(value, control.with_full_precision())
+            }),
+            Fscale => self.binary(false, arithmetic::scale),
             Fyl2x => self.binary(true, transcendental::y_log2_x),
             Fyl2xp1 => self.binary(true, transcendental::y_log2_x_plus_one),
             Fpatan => self.binary(true, |x, y, control| {

@@ -184,7 +184,7 @@ pub(crate) fn sin_cos(x: F80, control: Control) -> Trigonometric<(F80, F80)> {
             Outcome {
                 value: (sin.value, cos.value),
                 flags: sin.flags | cos.flags,
-                up: cos.up,
+                up: sin.up,
             }
         },
     )
