@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod crc;
 pub mod float;
 mod lanes;
 mod mxcsr;
@@ -19,5 +20,6 @@ mod rounding;
 
 pub mod x87;
 
+pub use crc::crc32;
 pub use mxcsr::{Mxcsr, SimdException};
 pub use rounding::Rounding;

@@ -220,7 +220,7 @@ operations! {
     Fcom,
     /// Compares with ST(i) and pops.
     Fcomp,
-    /// Compares with ST(1) and pops both. `i` must be 1.
+    /// Compares with ST(1) and pops both.
     Fcompp,
     /// Compares with a single.
     FcomM32,
@@ -242,7 +242,7 @@ operations! {
     Fucom,
     /// Compares with ST(i), quiet NaNs being valid, and pops.
     Fucomp,
-    /// Compares with ST(1), quiet NaNs being valid, and pops both. `i` must be 1.
+    /// Compares with ST(1), quiet NaNs being valid, and pops both.
     Fucompp,
     /// Compares with ST(i) into RFLAGS.
     Fcomi,
@@ -510,7 +510,7 @@ impl X87 {
 
             Fcom => self.compare_to_conditions(Source::Register(i), true, 0),
             Fcomp => self.compare_to_conditions(Source::Register(i), true, 1),
-            Fcompp => self.compare_to_conditions(Source::Register(i), true, 2),
+            Fcompp => self.compare_to_conditions(Source::Register(1), true, 2),
             FcomM32 => self.compare_to_conditions(single(operand), true, 0),
             FcomM64 => self.compare_to_conditions(double(operand), true, 0),
             FcompM32 => self.compare_to_conditions(single(operand), true, 1),
@@ -521,7 +521,7 @@ impl X87 {
             FicompM32 => self.compare_to_conditions(doubleword(operand), true, 1),
             Fucom => self.compare_to_conditions(Source::Register(i), false, 0),
             Fucomp => self.compare_to_conditions(Source::Register(i), false, 1),
-            Fucompp => self.compare_to_conditions(Source::Register(i), false, 2),
+            Fucompp => self.compare_to_conditions(Source::Register(1), false, 2),
             Ftst => {
                 self.compare_to_conditions(Source::Memory(Outcome::exact(F80::ZERO)), true, 0);
             }

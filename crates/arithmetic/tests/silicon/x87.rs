@@ -315,7 +315,7 @@ fn comparisons() -> Vec<Case> {
     cases! {
         Fcom 1 None, "fcom st(1)";
         Fcomp 1 None, "fcomp st(1)";
-        Fcompp 1 None, "fcompp";
+        Fcompp 0 None, "fcompp";
         FcomM32 0 Single, "fcom dword ptr [rsi]";
         FcomM64 0 Double, "fcom qword ptr [rsi]";
         FcompM32 0 Single, "fcomp dword ptr [rsi]";
@@ -326,7 +326,7 @@ fn comparisons() -> Vec<Case> {
         FicompM32 0 Integer, "ficomp dword ptr [rsi]";
         Fucom 1 None, "fucom st(1)";
         Fucomp 1 None, "fucomp st(1)";
-        Fucompp 1 None, "fucompp";
+        Fucompp 0 None, "fucompp";
         Fcomi 1 None, "fcomi st, st(1)";
         Fcomip 1 None, "fcomip st, st(1)";
         Fucomi 1 None, "fucomi st, st(1)";
@@ -665,7 +665,7 @@ fn outside_domain(op: X87Op, x: F80) -> bool {
 fn distance(a: u128, b: u128) -> u128 {
     let line = |bits: u128| {
         let exponent = (bits >> 64 & 0x7fff) as i128;
-        let magnitude = (exponent << 63) + (bits & (1 << 63) - 1) as i128;
+        let magnitude = (exponent << 63) + (bits & ((1 << 63) - 1)) as i128;
         if bits >> 79 != 0 {
             -magnitude
         } else {
