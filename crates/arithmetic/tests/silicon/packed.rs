@@ -520,3 +520,19 @@ fn every_operation_is_compared() {
         assert_eq!(PackedOp::from_index(*op as u16), Some(*op));
     }
 }
+
+/// Every immediate is accepted by every operation.
+#[test]
+fn arbitrary_immediates_are_survived() {
+    let mut random = Random::new(6);
+    for op in PackedOp::ALL {
+        for immediate in 0..=255 {
+            let (a, b) = vectors(&mut random);
+            let low = packed_mmx(*op, a as u64, b as u64, immediate);
+            let whole = packed(*op, a, b, immediate);
+            if matches!(op, PackedOp::Pand | PackedOp::Paddw | PackedOp::Pcmpgtd) {
+                assert_eq!(low, whole as u64);
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::host::{STATUS, X87Instruction, X87State};
 use crate::random::{self, Random};
 use crate::x87;
-use ring3_arithmetic::x87::{F80, ImageFormat, X87, X87Op, X87Output};
+use ring3_arithmetic::x87::{F80, ImageFormat, X87, X87Op, X87Output, X87Pointers};
 use std::collections::HashSet;
 
 /// What the memory operand looks like.
@@ -739,5 +739,72 @@ fn transcendental_instructions_close_to_the_host() {
             let share = 100.0 * f64::from(equal) / f64::from(compared);
             println!("{op:?}: {share:.2} % of {compared} as on the host, the others one unit off");
         }
+    }
+}
+
+/// No state and no operand, however senseless, makes an instruction panic; the state stays one that
+/// an image can hold.
+#[test]
+fn arbitrary_states_are_survived() {
+    let mut random = Random::new(5);
+    for _ in 0..random::rounds(2_000) {
+        let mut image = if random.chance(2) {
+            any_image(&mut random)
+        } else {
+            std::array::from_fn(|_| random.u64() as u8)
+        };
+        // Nothing unmasked is flagged, so that waiting instructions execute.
+        image[4] = 0;
+        for op in X87Op::ALL {
+            let mut x87 = ours(&image);
+            let operand = if random.chance(2) {
+                random.u128()
+            } else {
+                random.f80()
+            };
+            x87.execute(*op, random.u64() as u8, operand, random.u64())
+                .unwrap();
+            assert!(x87.top() < 8);
+            let mut again = X87::INITIAL;
+            let mut copy = x87;
+            again.load_state(
+                ImageFormat::Protected32,
+                &copy.store_state(ImageFormat::Protected32),
+            );
+            assert_eq!(again.status_word(), x87.status_word(), "{op:?}");
+            assert_eq!(again.tag_word(), x87.tag_word(), "{op:?}");
+            assert_eq!(X87Op::from_index(*op as u16), Some(*op));
+        }
+    }
+    assert_eq!(X87Op::from_index(X87Op::ALL.len() as u16), None);
+}
+
+/// The real-mode formats, which 64-bit code cannot make: pointers as linear addresses.
+/// SDM Vol. 1, figure "Real Mode x87 FPU State Image in Memory, 32-Bit Format".
+#[test]
+fn real_mode_environments_split_the_pointers() {
+    let pointers = X87Pointers {
+        instruction: 0x000a_bcde,
+        code_selector: 0,
+        data: 0x0001_2345,
+        data_selector: 0,
+        opcode: 0x5d8,
+    };
+    let mut x87 = X87::INITIAL;
+    x87.record(pointers);
+    let image = x87.store_environment(ImageFormat::Real16);
+    assert_eq!(
+        image[..14],
+        [
+            0x7f, 3, 0, 0, 0xff, 0xff, 0xde, 0xbc, 0xd8, 0xa5, 0x45, 0x23, 0, 0x10
+        ]
+    );
+    let image = x87.store_environment(ImageFormat::Real32);
+    assert_eq!(image[12..20], [0xde, 0xbc, 0, 0, 0xd8, 0xa5, 0, 0]);
+    for format in [ImageFormat::Real16, ImageFormat::Real32] {
+        let image = x87.store_environment(format);
+        let mut other = X87::INITIAL;
+        other.load_environment(format, &image);
+        assert_eq!(other.pointers(), pointers);
     }
 }
