@@ -10,7 +10,10 @@
 //!
 //! Results agree with the processor bit for bit, flags included, except for the transcendental
 //! instructions, whose results are within one unit in the last place of the true value (see
-//! `transcendental`). Where the manual leaves condition codes undefined, they stay as they were.
+//! `transcendental`). Condition codes that the manual leaves undefined, and the few places where it
+//! contradicts processors (what FLD does with an unmasked denormal, what comparisons deliver with an
+//! unmasked invalid operation), are as observed on a processor. The exception is C1 after FCOMI and
+//! its siblings, which is cleared as the manual says, while another vendor's processors keep it.
 //!
 //! Not here: CR0.NE clear (FERR#), and when exactly instruction and data pointers are recorded, which
 //! is the engine's business ([`X87::record`]).
