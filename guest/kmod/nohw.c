@@ -72,8 +72,9 @@ void r3_hw_write(enum r3_reg reg, u64 val)
 	};
 
 	lockdep_assert_irqs_disabled();
-	WARN_ON(val & reserved[reg]);
-	WARN_ON(reg != R3_RR && reg != R3_MISC && !__is_canonical_address(val, 48));
+	WARN_ON_ONCE(val & reserved[reg]);
+	WARN_ON_ONCE(reg != R3_RR && reg != R3_MISC &&
+		     !__is_canonical_address(val, boot_cpu_data.x86_virt_bits));
 	this_cpu_ptr(&r3_nohw_cpus)->reg[reg] = val;
 }
 
