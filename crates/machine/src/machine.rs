@@ -249,6 +249,13 @@ impl Machine {
         };
         let slice = slice.min((limit - self.instructions).max(1));
         let mut end = self.now.saturating_add(Ticks(slice)).min(due);
+        for cpu in &self.cpus {
+            if let Activity::Waiting { until, .. } = cpu.activity
+                && until > self.now
+            {
+                end = end.min(until);
+            }
+        }
         let mut earliest_wake = Ticks::NEVER;
         let mut ran = false;
         for n in 0..self.cpus.len() {
@@ -267,16 +274,13 @@ impl Machine {
                         ran = true;
                     }
                     Exit::Idle(until) => {
+                        // Its time stands still, so that it can be woken at any time.
                         earliest_wake = earliest_wake.min(until);
-                        self.times[n] = end;
+                        break;
                     }
                     Exit::Reschedule => {
-                        // A timer was set or somebody was woken: nobody may run far ahead.
-                        let soon = self.times[n].saturating_add(Ticks(self.config.quantum_ticks));
-                        end = end
-                            .min(soon)
-                            .min(self.chipset.next_deadline())
-                            .max(self.times[n]);
+                        // A timer was set or somebody was woken: the round ends here, for all.
+                        end = end.min(self.times[n]);
                         ran = true;
                     }
                     Exit::Shutdown => return Some(Stop::TripleFault(CpuIndex(n as u32))),
