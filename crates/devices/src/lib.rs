@@ -11,6 +11,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod acpi_pm;
+pub mod cmos;
 pub mod ioapic;
 mod lanes;
 pub mod local_apic;
