@@ -14,7 +14,7 @@ long r3_call(struct pt_regs *regs)
 {
 	u64 a0 = regs->di, a1 = regs->si, a2 = regs->dx;
 
-	switch (regs->orig_ax) {
+	switch ((int)regs->orig_ax) {	/* like the kernel: eax counts */
 	case 471: /* uintr_register_handler(handler, flags) */
 		return r3_register_handler(a0, a1);
 

@@ -42,7 +42,7 @@ struct r3_hook {
 
 static char *hook = "auto";
 module_param(hook, charp, 0444);
-MODULE_PARM_DESC(hook, "how to add the system calls: auto (default), patch, ftrace, tracepoint");
+MODULE_PARM_DESC(hook, "how to add the system calls: auto (default), patch, ftrace, tracepoint; reads as the way in use");
 
 static const struct r3_hook *r3_hook_used;
 
@@ -315,8 +315,9 @@ int r3_hook_init(void)
 		ret = r3_hooks[i].install();
 		if (!ret) {
 			r3_hook_used = &r3_hooks[i];
+			hook = (char *)r3_hook_used->name;
 			pr_info("system calls %d..%d added by way of %s\n",
-				R3_NR_FIRST, R3_NR_LAST, r3_hook_used->name);
+				R3_NR_FIRST, R3_NR_LAST, hook);
 			return 0;
 		}
 	}

@@ -136,7 +136,7 @@ int r3_register_self(u64 vector);
 #define R3_NR_FIRST		471
 #define R3_NR_LAST		479
 
-static inline bool r3_is_ours(long nr)
+static inline bool r3_is_ours(int nr)
 {
 	return nr >= R3_NR_FIRST && nr <= R3_NR_LAST;
 }
