@@ -23,10 +23,21 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
             }
         })?;
     }
-    let streams_failed = |error: io::Error| not_started(Stage::Streams, Some(&error), "the program's streams");
-    let Streams { given, terminal, mut input, mut relays, screen } =
-        Streams::new(job, ports).map_err(streams_failed)?;
-    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(&word[..])).collect::<io::Result<Vec<_>>>();
+    let streams_failed =
+        |error: io::Error| not_started(Stage::Streams, Some(&error), "the program's streams");
+    let Streams {
+        given,
+        terminal,
+        mut input,
+        mut relays,
+        screen,
+    } = Streams::new(job, ports).map_err(streams_failed)?;
+    let words = |words: &[Vec<u8>]| {
+        words
+            .iter()
+            .map(|word| sys::c_string(&word[..]))
+            .collect::<io::Result<Vec<_>>>()
+    };
     let order = || {
         Ok((
             sys::c_string(&job.program[..])?,
@@ -35,8 +46,9 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
             sys::c_string(&job.folder[..])?,
         ))
     };
-    let (program, arguments, environment, folder) =
-        order().map_err(|error: io::Error| not_started(Stage::Message, Some(&error), "a NUL inside a word"))?;
+    let (program, arguments, environment, folder) = order().map_err(|error: io::Error| {
+        not_started(Stage::Message, Some(&error), "a NUL inside a word")
+    })?;
     let process = sys::spawn(&sys::Spawn {
         program: &program,
         arguments: &arguments,
@@ -52,15 +64,27 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
         let (stage, text) = match step {
             SpawnStep::Clone => (Stage::Execute, "making a process".into()),
             SpawnStep::Streams => (Stage::Streams, "handing the streams over".into()),
-            SpawnStep::Folder => (Stage::Folder, String::from_utf8_lossy(&job.folder).into_owned()),
-            SpawnStep::User => (Stage::User, format!("user {} group {}", job.user, job.group)),
-            SpawnStep::Execute => (Stage::Execute, String::from_utf8_lossy(&job.program).into_owned()),
+            SpawnStep::Folder => (
+                Stage::Folder,
+                String::from_utf8_lossy(&job.folder).into_owned(),
+            ),
+            SpawnStep::User => (
+                Stage::User,
+                format!("user {} group {}", job.user, job.group),
+            ),
+            SpawnStep::Execute => (
+                Stage::Execute,
+                String::from_utf8_lossy(&job.program).into_owned(),
+            ),
         };
         not_started(stage, Some(&error), &text)
     })?;
     // The agent's copies would keep pipes open after the program is gone.
     drop(given);
 
+    // What came in one piece with the job is not announced again.
+    obey(process, ports, &mut input, screen.as_ref());
+    move_input(ports, &mut input, false);
     let ended = loop {
         if let Some(ended) = reap(process) {
             break ended;
@@ -102,7 +126,10 @@ fn reap(program: i32) -> Option<sys::Ended> {
 /// True if the kernel has killed for memory since it started. Nothing but the program can have been the cause.
 fn memory_ran_out() -> bool {
     fs::read_to_string("/proc/vmstat").is_ok_and(|counters| {
-        counters.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
+        counters
+            .lines()
+            .filter_map(|line| line.strip_prefix("oom_kill "))
+            .any(|count| count.trim() != "0")
     })
 }
 
@@ -114,7 +141,12 @@ fn attend(
     relays: &mut [Relay],
     screen: Option<&File>,
 ) {
-    let mut entries = vec![ports.control.poll_entry(), input.as_ref().map_or(PollFd::nothing(), |i| i.poll_entry(ports))];
+    let mut entries = vec![
+        ports.control.poll_entry(),
+        input
+            .as_ref()
+            .map_or(PollFd::nothing(), |i| i.poll_entry(ports)),
+    ];
     entries.extend(relays.iter().map(Relay::poll_entry));
     if sys::wait(&mut entries, None).is_err() {
         return;
@@ -123,35 +155,47 @@ fn attend(
         // The host has let go of the control port; without this pause the wait above would not wait.
         let _ = sys::wait(&mut entries[1..], Some(50));
     } else if entries[0].is_due() && ports.control.receive().is_ok() {
-        while let Ok(Some(message)) = ports.control.next() {
-            match message {
-                ToGuest::Signal { number, group } => sys::send_signal(process, group, number),
-                ToGuest::StdinEnd { total } => {
-                    if let Some(input) = input {
-                        input.end = Some(total);
-                    }
-                }
-                ToGuest::WindowSize { rows, columns } => {
-                    if let Some(screen) = screen {
-                        let _ = sys::set_window_size(screen, rows, columns);
-                    }
-                }
-                ToGuest::PowerOff => {
-                    let _ = sys::power_off();
-                }
-                ToGuest::Job(_) => ports.control.warn("a second job; this guest runs one".into()),
-            }
-        }
+        obey(process, ports, input, screen);
     }
-    if let Some(source) = input
-        && source.attend(ports, entries[1].is_due()).is_err()
-    {
-        *input = None;
-    }
+    move_input(ports, input, entries[1].is_due());
     for (relay, entry) in relays.iter_mut().zip(&entries[2..]) {
         if entry.is_due() {
             relay.attend(ports);
         }
+    }
+}
+
+/// Does what the messages say that have come in.
+fn obey(process: i32, ports: &mut Ports, input: &mut Option<Input>, screen: Option<&File>) {
+    while let Ok(Some(message)) = ports.control.next() {
+        match message {
+            ToGuest::Signal { number, group } => sys::send_signal(process, group, number),
+            ToGuest::StdinEnd { total } => {
+                if let Some(input) = input {
+                    input.end = Some(total);
+                }
+            }
+            ToGuest::WindowSize { rows, columns } => {
+                if let Some(screen) = screen {
+                    let _ = sys::set_window_size(screen, rows, columns);
+                }
+            }
+            ToGuest::PowerOff => {
+                let _ = sys::power_off();
+            }
+            ToGuest::Job(_) => ports
+                .control
+                .warn("a second job; this guest runs one".into()),
+        }
+    }
+}
+
+/// Moves input on. When it has ended, or the program has closed its side, there is none any more.
+fn move_input(ports: &Ports, input: &mut Option<Input>, is_due: bool) {
+    if let Some(source) = input
+        && source.attend(ports, is_due).is_err()
+    {
+        *input = None;
     }
 }
 
@@ -184,7 +228,13 @@ struct Streams {
 
 impl Streams {
     fn new(job: &Job, ports: &Ports) -> io::Result<Self> {
-        let null = || File::options().read(true).write(true).custom_flags(sys::O_CLOEXEC).open("/dev/null");
+        let null = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .custom_flags(sys::O_CLOEXEC)
+                .open("/dev/null")
+        };
         let mut relays = Vec::new();
         let terminal = match &job.terminal {
             Some(terminal) => Some(open_terminal(terminal)?),
@@ -218,10 +268,17 @@ impl Streams {
             Ok(Some(match kind {
                 Output::Null => null()?.into(),
                 Output::Port => {
-                    let fifo = if to == OutputPort::Stdout { STDOUT_FIFO } else { STDERR_FIFO };
+                    let fifo = if to == OutputPort::Stdout {
+                        STDOUT_FIFO
+                    } else {
+                        STDERR_FIFO
+                    };
                     // Open for writing too, so that it never reports an end when a writer comes and goes.
-                    let source =
-                        File::options().read(true).write(true).custom_flags(sys::O_NONBLOCK | sys::O_CLOEXEC).open(fifo)?;
+                    let source = File::options()
+                        .read(true)
+                        .write(true)
+                        .custom_flags(sys::O_NONBLOCK | sys::O_CLOEXEC)
+                        .open(fifo)?;
                     relays.push(Relay::new(source, to)?);
                     to.of(ports).try_clone()?.into()
                 }
@@ -234,7 +291,8 @@ impl Streams {
                 Output::SameAsStdout => return Ok(None),
             }))
         };
-        let stdout = output(job.stdout, OutputPort::Stdout)?.ok_or(io::Error::from_raw_os_error(sys::EINVAL))?;
+        let stdout = output(job.stdout, OutputPort::Stdout)?
+            .ok_or(io::Error::from_raw_os_error(sys::EINVAL))?;
         let stderr = match output(job.stderr, OutputPort::Stderr)? {
             Some(stderr) => stderr,
             None => stdout.try_clone()?,
@@ -244,7 +302,9 @@ impl Streams {
         }
         match job.stderr {
             Output::Port => {}
-            Output::SameAsStdout if job.stdout == Output::Port => relink(STDOUT_FIFO, "/dev/stderr")?,
+            Output::SameAsStdout if job.stdout == Output::Port => {
+                relink(STDOUT_FIFO, "/dev/stderr")?
+            }
             _ => relink("/proc/self/fd/2", "/dev/stderr")?,
         }
         let terminal_stream = [
@@ -261,10 +321,20 @@ impl Streams {
                 (_, Output::Terminal) => Some(OutputPort::Stderr),
                 _ => None,
             };
-            relays.push(Relay { to, is_terminal: true, ..Relay::new(screen.try_clone()?, OutputPort::Stdout)? });
+            relays.push(Relay {
+                to,
+                is_terminal: true,
+                ..Relay::new(screen.try_clone()?, OutputPort::Stdout)?
+            });
             kept_screen = Some(screen);
         }
-        Ok(Self { given: [stdin, stdout, stderr], terminal: terminal_stream, input, relays, screen: kept_screen })
+        Ok(Self {
+            given: [stdin, stdout, stderr],
+            terminal: terminal_stream,
+            input,
+            relays,
+            screen: kept_screen,
+        })
     }
 }
 
@@ -297,7 +367,14 @@ struct Input {
 impl Input {
     fn new(sink: File, is_terminal: bool) -> io::Result<Self> {
         sys::set_nonblocking(&sink)?;
-        Ok(Self { sink, is_terminal, buffer: Vec::with_capacity(PIECE), start: 0, taken: 0, end: None })
+        Ok(Self {
+            sink,
+            is_terminal,
+            buffer: Vec::with_capacity(PIECE),
+            start: 0,
+            taken: 0,
+            end: None,
+        })
     }
 
     fn has_pending(&self) -> bool {
@@ -337,7 +414,11 @@ impl Input {
                 let end = sys::end_of_input_character(&self.sink);
                 let last_was_line_feed = self.buffer.last().is_none_or(|&byte| byte == b'\n');
                 let keys = [end, end];
-                (&self.sink).write_all(if last_was_line_feed { &keys[..1] } else { &keys })?;
+                (&self.sink).write_all(if last_was_line_feed {
+                    &keys[..1]
+                } else {
+                    &keys
+                })?;
             }
             return Err(io::Error::from_raw_os_error(sys::EPIPE));
         }
@@ -356,11 +437,18 @@ struct Relay {
 impl Relay {
     fn new(source: File, to: OutputPort) -> io::Result<Self> {
         sys::set_nonblocking(&source)?;
-        Ok(Self { source: Some(source), to: Some(to), is_terminal: false, buffer: vec![0; PIECE] })
+        Ok(Self {
+            source: Some(source),
+            to: Some(to),
+            is_terminal: false,
+            buffer: vec![0; PIECE],
+        })
     }
 
     fn poll_entry(&self) -> PollFd {
-        self.source.as_ref().map_or(PollFd::nothing(), PollFd::readable)
+        self.source
+            .as_ref()
+            .map_or(PollFd::nothing(), PollFd::readable)
     }
 
     /// Moves what is there. False when nothing was.
