@@ -457,7 +457,7 @@ fn a_terminal_for_the_program() {
         let job = bench.job(builder);
         let mut given = false;
         bench.snapshot.run(&bench.guest, &job, |session, run| {
-            if !given && run.text().contains("30x90") {
+            if !given && (run.text().contains("30x90\r\n") || run.text().contains("30x90\n")) {
                 session.give_stdin(keys);
                 if end {
                     session.end_stdin();

@@ -82,7 +82,7 @@ impl Control {
 }
 
 fn main() {
-    let mut reserve = archive::Buffer::new();
+    let mut reserve = run::Reserve::new();
     let mut ports = match boot::set_up() {
         Ok(ports) => ports,
         Err(problem) => {
@@ -90,7 +90,6 @@ fn main() {
             power_off();
         }
     };
-    reserve.touch();
     ports.control.send(&ToHost::Ready {
         version: protocol::VERSION,
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),

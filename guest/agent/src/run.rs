@@ -13,15 +13,39 @@ use crate::{Ports, archive};
 /// As much as one read or write moves; the port driver takes no more at a time.
 const PIECE: usize = 32 << 10;
 
+/// Memory a job needs, with pages behind it before the guest is ready, so that no job pays for their making.
+pub struct Reserve {
+    archive: archive::Buffer,
+    stack: sys::SpawnStack,
+    input: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Reserve {
+    pub fn new() -> Self {
+        let filled = || std::hint::black_box(vec![1; PIECE]);
+        Self {
+            archive: archive::Buffer::new(),
+            stack: sys::SpawnStack::new(),
+            input: filled(),
+            piece: filled(),
+        }
+    }
+}
+
 /// Runs the job to its end. Both results are the last message to the host.
-pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Result<ToHost, ToHost> {
+pub fn run(job: &Job, ports: &mut Ports, reserve: &mut Reserve) -> Result<ToHost, ToHost> {
     if job.archive_bytes > 0 {
-        archive::unpack(job.archive_bytes, reserve).map_err(|failure| match failure {
-            archive::Failure::Read(error) => not_started(Stage::Read, Some(&error), "the archive"),
-            archive::Failure::Unpack(path, error) => {
-                not_started(Stage::Unpack, Some(&error), &path.display().to_string())
-            }
-        })?;
+        archive::unpack(job.archive_bytes, &mut reserve.archive).map_err(
+            |failure| match failure {
+                archive::Failure::Read(error) => {
+                    not_started(Stage::Read, Some(&error), "the archive")
+                }
+                archive::Failure::Unpack(path, error) => {
+                    not_started(Stage::Unpack, Some(&error), &path.display().to_string())
+                }
+            },
+        )?;
     }
     let streams_failed =
         |error: io::Error| not_started(Stage::Streams, Some(&error), "the program's streams");
@@ -31,7 +55,7 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
         mut input,
         mut relays,
         screen,
-    } = Streams::new(job, ports).map_err(streams_failed)?;
+    } = Streams::new(job, ports, &mut reserve.input).map_err(streams_failed)?;
     let words = |words: &[Vec<u8>]| {
         words
             .iter()
@@ -49,17 +73,20 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
     let (program, arguments, environment, folder) = order().map_err(|error: io::Error| {
         not_started(Stage::Message, Some(&error), "a NUL inside a word")
     })?;
-    let process = sys::spawn(&sys::Spawn {
-        program: &program,
-        arguments: &arguments,
-        environment: &environment,
-        folder: &folder,
-        user: job.user,
-        group: job.group,
-        randomize_addresses: job.randomize_addresses,
-        streams: given.each_ref().map(|given| given.as_fd()),
-        terminal,
-    })
+    let process = sys::spawn(
+        &sys::Spawn {
+            program: &program,
+            arguments: &arguments,
+            environment: &environment,
+            folder: &folder,
+            user: job.user,
+            group: job.group,
+            randomize_addresses: job.randomize_addresses,
+            streams: given.each_ref().map(|given| given.as_fd()),
+            terminal,
+        },
+        &mut reserve.stack,
+    )
     .map_err(|(step, error)| {
         let (stage, text) = match step {
             SpawnStep::Clone => (Stage::Execute, "making a process".into()),
@@ -89,10 +116,17 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
         if let Some(ended) = reap(process) {
             break ended;
         }
-        attend(process, ports, &mut input, &mut relays, screen.as_ref());
+        attend(
+            process,
+            ports,
+            &mut input,
+            &mut relays,
+            screen.as_ref(),
+            &mut reserve.piece,
+        );
     };
     for relay in &mut relays {
-        relay.drain(ports);
+        relay.drain(ports, &mut reserve.piece);
     }
     Ok(ToHost::Exited {
         end: ended.end,
@@ -140,6 +174,7 @@ fn attend(
     input: &mut Option<Input>,
     relays: &mut [Relay],
     screen: Option<&File>,
+    piece: &mut [u8],
 ) {
     let mut entries = vec![
         ports.control.poll_entry(),
@@ -160,7 +195,7 @@ fn attend(
     move_input(ports, input, entries[1].is_due());
     for (relay, entry) in relays.iter_mut().zip(&entries[2..]) {
         if entry.is_due() {
-            relay.attend(ports);
+            relay.attend(ports, piece);
         }
     }
 }
@@ -227,7 +262,7 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(job: &Job, ports: &Ports) -> io::Result<Self> {
+    fn new(job: &Job, ports: &Ports, buffer: &mut Vec<u8>) -> io::Result<Self> {
         let null = || {
             File::options()
                 .read(true)
@@ -254,12 +289,16 @@ impl Streams {
             }
             Stdin::Pipe => {
                 let (program_side, ours) = sys::pipe()?;
-                input = Some(Input::new(ours.into(), false)?);
+                input = Some(Input::new(ours.into(), false, std::mem::take(buffer))?);
                 program_side
             }
             Stdin::Terminal => {
                 if let Some((screen, _)) = &terminal {
-                    input = Some(Input::new(screen.try_clone()?, true)?);
+                    input = Some(Input::new(
+                        screen.try_clone()?,
+                        true,
+                        std::mem::take(buffer),
+                    )?);
                 }
                 program_side()?
             }
@@ -365,12 +404,13 @@ struct Input {
 }
 
 impl Input {
-    fn new(sink: File, is_terminal: bool) -> io::Result<Self> {
+    fn new(sink: File, is_terminal: bool, mut buffer: Vec<u8>) -> io::Result<Self> {
         sys::set_nonblocking(&sink)?;
+        buffer.clear();
         Ok(Self {
             sink,
             is_terminal,
-            buffer: Vec::with_capacity(PIECE),
+            buffer,
             start: 0,
             taken: 0,
             end: None,
@@ -431,7 +471,6 @@ struct Relay {
     source: Option<File>,
     to: Option<OutputPort>,
     is_terminal: bool,
-    buffer: Vec<u8>,
 }
 
 impl Relay {
@@ -441,7 +480,6 @@ impl Relay {
             source: Some(source),
             to: Some(to),
             is_terminal: false,
-            buffer: vec![0; PIECE],
         })
     }
 
@@ -452,14 +490,14 @@ impl Relay {
     }
 
     /// Moves what is there. False when nothing was.
-    fn attend(&mut self, ports: &Ports) -> bool {
+    fn attend(&mut self, ports: &Ports, piece: &mut [u8]) -> bool {
         let Some(source) = &mut self.source else {
             return false;
         };
-        match source.read(&mut self.buffer) {
+        match source.read(piece) {
             Ok(count) if count > 0 => {
                 if let Some(to) = self.to {
-                    let _ = to.of(ports).write_all(&self.buffer[..count]);
+                    let _ = to.of(ports).write_all(&piece[..count]);
                 }
                 true
             }
@@ -473,13 +511,13 @@ impl Relay {
     }
 
     /// Moves all that the program has written before its end.
-    fn drain(&mut self, ports: &Ports) {
-        while self.attend(ports) {}
+    fn drain(&mut self, ports: &Ports, piece: &mut [u8]) {
+        while self.attend(ports, piece) {}
         // A terminal hands its output on from a worker of the kernel, and says that all is out only when no process
         // holds it open. One pause for what processes the program left behind.
         if self.is_terminal && self.source.is_some() {
             let _ = sys::wait(&mut [self.poll_entry()], Some(20));
-            while self.attend(ports) {}
+            while self.attend(ports, piece) {}
         }
     }
 }

@@ -553,9 +553,18 @@ struct Launch {
     failed_errno: AtomicI32,
 }
 
+/// Memory a child runs on until it executes its program.
+pub struct SpawnStack(Vec<u128>);
+
+impl SpawnStack {
+    pub fn new() -> Self {
+        Self(std::hint::black_box(vec![1; 1024]))
+    }
+}
+
 /// Starts a program in a session of its own. The child shares the agent's memory until it has executed the program,
 /// and the agent sleeps meanwhile, so no page table is copied and a failure is told through that memory.
-pub fn spawn(spawn: &Spawn<'_>) -> Result<i32, (SpawnStep, io::Error)> {
+pub fn spawn(spawn: &Spawn<'_>, stack: &mut SpawnStack) -> Result<i32, (SpawnStep, io::Error)> {
     const CLONE_VM: c_int = 0x100;
     const CLONE_VFORK: c_int = 0x4000;
     let pointers = |words: &[CString]| {
@@ -579,20 +588,18 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<i32, (SpawnStep, io::Error)> {
         failed_step: AtomicI32::new(-1),
         failed_errno: AtomicI32::new(0),
     };
-    let mut stack = vec![0_u128; 1024];
     // SAFETY: the end of the child's stack is 16-byte aligned and one past the allocation, as a downward stack wants.
     // The child runs `become_program` on it while this thread is suspended, and this thread is the only one; the
     // stack, the launch order and all it points to live until the child has executed or exited.
     let process = unsafe {
         clone(
             become_program,
-            stack.as_mut_ptr_range().end.cast(),
+            stack.0.as_mut_ptr_range().end.cast(),
             CLONE_VM | CLONE_VFORK | SIGCHLD,
             (&raw const launch).cast_mut().cast(),
         )
     };
     let process = check(process).map_err(|error| (SpawnStep::Clone, error))?;
-    drop(stack);
     let step = match launch.failed_step.load(Ordering::Relaxed) {
         -1 => return Ok(process),
         0 => SpawnStep::Streams,
