@@ -7,9 +7,9 @@ use ring3_arch::paging::PHYSICAL_BITS;
 use ring3_clock::TSC_HZ;
 use ring3_isa::FeatureSet;
 
-/// Frequency of the core crystal clock, in Hz, as CPUID leaf 0x15 reports it. Sapphire Rapids'
-/// value (Intel SDM Vol. 3, "Determining the Processor Base Frequency", 25 MHz parts).
-pub const CRYSTAL_HZ: u64 = 25_000_000;
+/// Frequency of the core crystal clock, in Hz, as CPUID leaf 0x15 reports it: the clock of the local
+/// APIC timers, one count per nanosecond.
+pub const CRYSTAL_HZ: u64 = 1_000_000_000;
 
 /// The identity of the processors of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
