@@ -10,6 +10,8 @@ mod integer;
 mod stack;
 mod string;
 mod system;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod x87;
 
