@@ -114,7 +114,8 @@ pub trait Memory {
     /// The processor's virtual time; exact for instructions executed alone.
     fn now(&self) -> Ticks;
 
-    /// Control registers, EFER, CPL or AC changed: takes over what translation depends on.
+    /// Control registers, EFER, CS, CPL, AC or debug registers changed: takes over what translation
+    /// and the meaning of code depend on.
     fn configure(&mut self, cpu: &Cpu);
 
     /// Forgets all translations.
@@ -194,6 +195,7 @@ pub struct FunctionalMemory<'a> {
     watch_hits: u64,
     touched: bool,
     reason: StopReason,
+    fetch_key: u32,
 }
 
 impl<'a> FunctionalMemory<'a> {
@@ -221,10 +223,17 @@ impl<'a> FunctionalMemory<'a> {
             watch_hits: 0,
             touched: true,
             reason: StopReason::Restart,
+            fetch_key: 0,
         };
         memory.tlb.apply_protection(memory.code);
         memory.configure(cpu);
         memory
+    }
+
+    /// [`Cpu::fetch_key`] as of the last [`Memory::configure`].
+    #[inline(always)]
+    pub fn fetch_key(&self) -> u32 {
+        self.fetch_key
     }
 
     /// The processor's translations.
@@ -698,13 +707,14 @@ impl Memory for FunctionalMemory<'_> {
     }
 
     fn configure(&mut self, cpu: &Cpu) {
+        self.fetch_key = cpu.fetch_key();
         self.paging = cpu.paging();
         self.privilege = cpu.privilege();
         self.tlb.select(cpu.pcid());
         self.align = cpu.checks_alignment();
         let dr7 = cpu.system.dr7;
         let mut watching = false;
-        for number in 0..4 {
+        for number in 0..if dr7 & 0xff == 0 { 0 } else { 4 } {
             let enabled = dr7 >> (2 * number) & 3 != 0;
             let kind = dr7 >> (16 + 4 * number) & 3;
             let length = [1, 2, 8, 4][(dr7 >> (18 + 4 * number) & 3) as usize];

@@ -15,6 +15,7 @@ pub mod ioapic;
 mod lanes;
 pub mod local_apic;
 pub mod pic;
+pub mod pit;
 mod saved;
 #[cfg(test)]
 mod storm;
