@@ -1,5 +1,6 @@
 //! What a processor sees outside its own registers and RAM.
 
+use crate::Dma;
 use ring3_arch::{CpuIndex, GuestPhys, Vector};
 use ring3_clock::Ticks;
 
@@ -30,14 +31,32 @@ pub trait Platform {
     /// Reads a memory-mapped register; `size` is 1, 2, 4 or 8.
     fn memory_read(&mut self, cpu: CpuIndex, now: Ticks, address: GuestPhys, size: u8) -> u64;
 
-    /// Writes a memory-mapped register.
-    fn memory_write(&mut self, cpu: CpuIndex, now: Ticks, address: GuestPhys, size: u8, value: u64);
+    /// Writes a memory-mapped register. A device that the write sets to work reaches RAM through
+    /// `dma`.
+    fn memory_write(
+        &mut self,
+        cpu: CpuIndex,
+        now: Ticks,
+        address: GuestPhys,
+        size: u8,
+        value: u64,
+        dma: &mut dyn Dma,
+    );
 
     /// IN: `size` is 1, 2 or 4.
     fn port_read(&mut self, cpu: CpuIndex, now: Ticks, port: u16, size: u8) -> u32;
 
-    /// OUT: `size` is 1, 2 or 4.
-    fn port_write(&mut self, cpu: CpuIndex, now: Ticks, port: u16, size: u8, value: u32);
+    /// OUT: `size` is 1, 2 or 4; `dma` as for [`Platform::memory_write`].
+    #[allow(clippy::too_many_arguments)]
+    fn port_write(
+        &mut self,
+        cpu: CpuIndex,
+        now: Ticks,
+        port: u16,
+        size: u8,
+        value: u32,
+        dma: &mut dyn Dma,
+    );
 
     /// RDMSR of a local APIC register: IA32_APIC_BASE, IA32_TSC_DEADLINE or 0x800..=0x8FF.
     /// `None` is #GP(0).
@@ -76,6 +95,10 @@ pub trait Platform {
 
     /// INIT or power-on: the local APIC of `cpu` returns to its state at reset.
     fn reset_local_apic(&mut self, cpu: CpuIndex);
+
+    /// The TSC of `cpu` now differs from virtual time by `offset` (IA32_TSC or IA32_TSC_ADJUST was
+    /// written); TSC-deadline timers compare with the TSC.
+    fn set_tsc_offset(&mut self, cpu: CpuIndex, now: Ticks, offset: u64);
 
     /// Whether the slice must end after the current instruction, because something outside the
     /// processor changed when the next event is or who runs (a timer was set, an IPI was sent,

@@ -91,6 +91,8 @@ impl Bench {
     fn run(&self, builder: JobBuilder) -> Run {
         self.snapshot
             .run(&self.guest, &self.job(builder), |_, _| false)
+<<<<<<< HEAD
+=======
     }
 
     /// A shell with some of the host's tools.
@@ -102,6 +104,7 @@ impl Bench {
         JobBuilder::new("/bin/sh")
             .arguments(["-c", script])
             .copies(copies)
+>>>>>>> guest
     }
 
     fn c(&self, name: &str, text: &str) -> PathBuf {
@@ -142,6 +145,8 @@ fn static_and_dynamic_programs() {
         (run.text().as_str(), run.errors().as_str(), run.status()),
         ("hello\n", "", 42)
     );
+<<<<<<< HEAD
+=======
 }
 
 #[test]
@@ -619,4 +624,5 @@ fn the_module_is_loaded_where_it_can_be() {
         .prepare(&guest.contents(), &mut |_| {})
         .unwrap();
     assert_eq!(snapshot.run(&guest, &job, |_, _| false).status(), 2);
+>>>>>>> guest
 }

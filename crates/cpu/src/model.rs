@@ -1,0 +1,302 @@
+//! What the processor says it is: CPUID, and which control bits exist.
+
+use crate::state::Cpu;
+use ring3_arch::cpuid::{CpuidLeaf, Feature};
+use ring3_arch::cr::{cr4, xcr0};
+use ring3_arch::paging::PHYSICAL_BITS;
+use ring3_clock::TSC_HZ;
+use ring3_isa::FeatureSet;
+
+/// Frequency of the core crystal clock, in Hz, as CPUID leaf 0x15 reports it: the clock of the local
+/// APIC timers, one count per nanosecond.
+pub const CRYSTAL_HZ: u64 = 1_000_000_000;
+
+/// The identity of the processors of one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuModel {
+    features: FeatureSet,
+    /// Logical processors in the package.
+    processors: u32,
+}
+
+impl Default for CpuModel {
+    fn default() -> Self {
+        CpuModel::new(1)
+    }
+}
+
+impl CpuModel {
+    /// The default processor: x86-64-v2 with user interrupts, in a package of `processors`.
+    pub fn new(processors: u32) -> CpuModel {
+        use Feature::*;
+        let mut features = FeatureSet::of(&[
+            Fpu,
+            De,
+            Pse,
+            Tsc,
+            Msr,
+            Pae,
+            Mce,
+            Cx8,
+            Apic,
+            Mtrr,
+            Pge,
+            Mca,
+            Cmov,
+            Pat,
+            Pse36,
+            Clflush,
+            Mmx,
+            Fxsr,
+            Sse,
+            Sse2,
+            Sse3,
+            Ssse3,
+            Cmpxchg16b,
+            Pcid,
+            Sse41,
+            Sse42,
+            X2apic,
+            Movbe,
+            Popcnt,
+            TscDeadline,
+            Xsave,
+            Rdrand,
+            Arat,
+            Fsgsbase,
+            TscAdjust,
+            Smep,
+            Erms,
+            Invpcid,
+            Rdseed,
+            Smap,
+            Umip,
+            Waitpkg,
+            Rdpid,
+            Fsrm,
+            Uintr,
+            ArchCapabilities,
+            Xsaveopt,
+            Xsavec,
+            Xgetbv1,
+            Xsaves,
+            Lahf,
+            Prefetchw,
+            Syscall,
+            Nx,
+            Pdpe1gb,
+            Rdtscp,
+            Lm,
+            InvariantTsc,
+        ]);
+        if processors > 1 {
+            features = features.with(Htt);
+        }
+        CpuModel {
+            features,
+            processors,
+        }
+    }
+
+    /// The same processor with other features.
+    pub fn with_features(self, features: FeatureSet) -> CpuModel {
+        CpuModel { features, ..self }
+    }
+
+    /// What is advertised.
+    pub fn features(&self) -> FeatureSet {
+        self.features
+    }
+
+    /// Family, model and stepping: Sapphire Rapids (06_8FH).
+    pub fn signature(&self) -> u32 {
+        0x0008_06f8
+    }
+
+    /// Components that XCR0 can enable.
+    pub fn xcr0(&self) -> u64 {
+        let avx = if self.features.has(Feature::Avx) {
+            xcr0::AVX
+        } else {
+            0
+        };
+        xcr0::X87 | xcr0::SSE | avx
+    }
+
+    /// Components that IA32_XSS can enable.
+    pub fn xss(&self) -> u64 {
+        if self.features.has(Feature::Uintr) {
+            xcr0::UINTR
+        } else {
+            0
+        }
+    }
+
+    /// Bits of CR4 that can be set.
+    pub fn cr4(&self) -> u64 {
+        use cr4::*;
+        let always = TSD | DE | PSE | PAE | MCE | PGE | PCE | OSFXSR | OSXMMEXCPT;
+        [
+            (Feature::Umip, UMIP),
+            (Feature::Fsgsbase, FSGSBASE),
+            (Feature::Pcid, PCIDE),
+            (Feature::Xsave, OSXSAVE),
+            (Feature::Smep, SMEP),
+            (Feature::Smap, SMAP),
+            (Feature::Uintr, UINTR),
+        ]
+        .into_iter()
+        .filter(|(feature, _)| self.features.has(*feature))
+        .fold(always, |bits, (_, bit)| bits | bit)
+    }
+
+    /// IA32_ARCH_CAPABILITIES: none of the known transient-execution flaws exists here. RDCL_NO is
+    /// what lets Linux do without page-table isolation.
+    pub fn arch_capabilities(&self) -> u64 {
+        // RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
+        // FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
+        [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62]
+            .iter()
+            .fold(0, |bits, bit| bits | 1u64 << bit)
+    }
+
+    /// CPUID. SDM Vol. 2, "CPUID-CPU Identification".
+    pub fn cpuid(&self, cpu: &Cpu, leaf: u32, subleaf: u32) -> CpuidLeaf {
+        const MAX_BASIC: u32 = 0x16;
+        const MAX_EXTENDED: u32 = 0x8000_0008;
+        // A leaf beyond the last answers like the last basic leaf.
+        let leaf = match leaf {
+            0x8000_0000..=MAX_EXTENDED => leaf,
+            _ => leaf.min(MAX_BASIC),
+        };
+        let mut answer = self.fixed(leaf, subleaf);
+        for feature in self.features.iter() {
+            let (at_leaf, at_subleaf, register, bit) = feature.position();
+            let subleaves = matches!(leaf, 7 | 0xd);
+            if at_leaf == leaf && (!subleaves || at_subleaf == subleaf) {
+                *register.of(&mut answer) |= 1 << bit;
+            }
+        }
+        self.dynamic(cpu, leaf, subleaf, &mut answer);
+        answer
+    }
+
+    /// Leaves that say the same on every processor, without feature bits.
+    fn fixed(&self, leaf: u32, subleaf: u32) -> CpuidLeaf {
+        let text = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+        let leaf_of = |eax, ebx, ecx, edx| CpuidLeaf { eax, ebx, ecx, edx };
+        match leaf {
+            0 => leaf_of(0x16, text(b"Genu"), text(b"ntel"), text(b"ineI")),
+            // CLFLUSH works on 64-byte lines.
+            1 => leaf_of(self.signature(), 8 << 8, 0, 0),
+            2 => leaf_of(0x00fe_ff01, 0, 0, 0),
+            4 => self.cache(subleaf),
+            7 if subleaf == 0 => leaf_of(1, 0, 0, 1 << 26 | 1 << 27 | 1 << 31),
+            0xd => self.xsave_leaf(subleaf),
+            0x15 => leaf_of(1, (TSC_HZ / CRYSTAL_HZ) as u32, CRYSTAL_HZ as u32, 0),
+            0x16 => {
+                let mhz = (TSC_HZ / 1_000_000) as u32;
+                leaf_of(mhz, mhz, 100, 0)
+            }
+            0x8000_0000 => leaf_of(0x8000_0008, 0, 0, 0),
+            0x8000_0002..=0x8000_0004 => {
+                const NAME: &[u8; 48] = b"Ring3 x86-64 processor with user interrupts\0\0\0\0\0";
+                let at = 16 * (leaf - 0x8000_0002) as usize;
+                let word = |n: usize| text(&NAME[at + 4 * n..at + 4 * n + 4]);
+                leaf_of(word(0), word(1), word(2), word(3))
+            }
+            // 2 MiB of L2, 16 ways, 64-byte lines.
+            0x8000_0006 => leaf_of(0, 0, 2048 << 16 | 8 << 12 | 64, 0),
+            0x8000_0008 => leaf_of(PHYSICAL_BITS | 48 << 8, 0, 0, 0),
+            _ => CpuidLeaf::default(),
+        }
+    }
+
+    /// Leaf 4: Sapphire Rapids' caches.
+    fn cache(&self, subleaf: u32) -> CpuidLeaf {
+        // (type, level, ways, sets, shared by)
+        let (kind, level, ways, sets, sharers) = match subleaf {
+            0 => (1, 1, 12, 64, 1),
+            1 => (2, 1, 8, 64, 1),
+            2 => (3, 2, 16, 2048, 1),
+            3 => (3, 3, 15, 32768, self.processors.next_power_of_two()),
+            _ => return CpuidLeaf::default(),
+        };
+        let cores = self.processors.next_power_of_two().min(64);
+        CpuidLeaf {
+            eax: kind | level << 5 | 1 << 8 | (sharers - 1) << 14 | (cores - 1) << 26,
+            ebx: 63 | (ways - 1) << 22,
+            ecx: sets - 1,
+            edx: 0,
+        }
+    }
+
+    fn xsave_leaf(&self, subleaf: u32) -> CpuidLeaf {
+        const LEGACY: u32 = 576;
+        let (avx, uintr) = (
+            self.features.has(Feature::Avx),
+            self.features.has(Feature::Uintr),
+        );
+        match subleaf {
+            0 => CpuidLeaf {
+                eax: self.xcr0() as u32,
+                ebx: LEGACY,
+                ecx: LEGACY + if avx { 256 } else { 0 },
+                edx: 0,
+            },
+            1 => CpuidLeaf {
+                ecx: self.xss() as u32,
+                ..CpuidLeaf::default()
+            },
+            2 if avx => CpuidLeaf {
+                eax: 256,
+                ebx: LEGACY,
+                ..CpuidLeaf::default()
+            },
+            14 if uintr => CpuidLeaf {
+                eax: 48,
+                ebx: 0,
+                ecx: 1,
+                edx: 0,
+            },
+            _ => CpuidLeaf::default(),
+        }
+    }
+
+    /// What depends on the processor asked and on its control registers.
+    fn dynamic(&self, cpu: &Cpu, leaf: u32, subleaf: u32, answer: &mut CpuidLeaf) {
+        let apic_id = cpu.index.0;
+        match leaf {
+            1 => {
+                answer.ebx |= apic_id << 24 | self.processors.next_power_of_two().min(255) << 16;
+                if cpu.system.cr4 & cr4::OSXSAVE != 0 {
+                    answer.ecx |= 1 << 27;
+                }
+            }
+            0xb => {
+                // Every core has one thread.
+                let bits = self.processors.next_power_of_two().trailing_zeros();
+                let (shift, count, kind) = match subleaf {
+                    0 => (0, 1, 1),
+                    1 => (bits, self.processors, 2),
+                    _ => (0, 0, 0),
+                };
+                *answer = CpuidLeaf {
+                    eax: shift,
+                    ebx: count,
+                    ecx: kind << 8 | (subleaf & 0xff),
+                    edx: apic_id,
+                };
+            }
+            0xd if subleaf == 0 && cpu.system.xcr0 & xcr0::AVX != 0 => answer.ebx += 256,
+            0xd if subleaf == 1 => {
+                // Size of the compacted area for what is enabled now.
+                let enabled = cpu.system.xcr0 | cpu.system.xss;
+                answer.ebx = 576
+                    + if enabled & xcr0::AVX != 0 { 256 } else { 0 }
+                    + if enabled & xcr0::UINTR != 0 { 48 } else { 0 };
+            }
+            _ => {}
+        }
+    }
+}

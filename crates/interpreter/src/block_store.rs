@@ -1,0 +1,277 @@
+//! Translated code.
+
+use ring3_arch::Fault;
+use ring3_cpu::{Cpu, FunctionalMemory, Memory};
+use ring3_isa::{CodeMode, Mark, Uop, lift_block};
+use ring3_memory::{BlockId, CodeMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Micro-ops kept before everything is thrown away (48 MiB).
+const UOPS_MAX: usize = 3 << 20;
+
+/// In [`Block::instructions`]: the code was overwritten.
+const STALE: u32 = u32::MAX;
+
+/// A translated block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    /// Where its micro-ops start.
+    pub uops: u32,
+    /// Where its marks start.
+    pub marks: u32,
+    /// How many instructions it has, or [`STALE`]: more than any slice has left.
+    pub instructions: u32,
+    /// Where its code is.
+    key: Key,
+}
+
+impl Block {
+    pub fn is_stale(&self) -> bool {
+        self.instructions == STALE
+    }
+}
+
+/// Where code stands and what it was translated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// RAM offset of the first byte.
+    offset: u64,
+    /// RAM offset of the continuation on another page, or 0.
+    second: u64,
+    mode: u32,
+}
+
+/// Fast and the same on every host.
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(26) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 29
+    }
+}
+
+type Index = HashMap<Key, BlockId, BuildHasherDefault<KeyHasher>>;
+
+/// What a block store counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreCounters {
+    /// Blocks translated.
+    pub translated: u64,
+    /// Blocks that a store into their code made stale.
+    pub invalidated: u64,
+    /// Times everything was thrown away for lack of room.
+    pub flushes: u64,
+    /// Lookups that the fetch cache could not answer.
+    pub lookups: u64,
+}
+
+/// All translated blocks of a machine.
+///
+/// Blocks are found by where their code stands in RAM, so that processes that map the same page at
+/// different addresses share them.
+#[derive(Default)]
+pub struct BlockStore {
+    pub(crate) uops: Vec<Uop>,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) blocks: Vec<Block>,
+    index: Index,
+    generation: u64,
+    /// Statistics.
+    pub counters: StoreCounters,
+}
+
+/// Marks an index entry whose instruction crosses into another page: look again with both pages.
+const CROSSES: BlockId = BlockId(u32::MAX);
+
+impl BlockStore {
+    /// An empty store.
+    pub fn new() -> BlockStore {
+        BlockStore::default()
+    }
+
+    /// The fetch-cache tag of a processor in its current mode.
+    pub(crate) fn tag(&self, epoch: u64, fetch_key: u32) -> u64 {
+        epoch << 32 | (self.generation & 0xfffff) << 12 | u64::from(fetch_key)
+    }
+
+    /// Throws everything away.
+    pub fn clear(&mut self, code: &mut CodeMap) {
+        self.uops.clear();
+        self.marks.clear();
+        self.blocks.clear();
+        self.index.clear();
+        self.generation += 1;
+        code.clear();
+    }
+
+    /// Takes note of blocks whose code was overwritten.
+    #[inline]
+    pub fn drop_stale(&mut self, code: &mut CodeMap) {
+        if code.has_stale() {
+            self.drop_stale_blocks(code);
+        }
+    }
+
+    #[cold]
+    fn drop_stale_blocks(&mut self, code: &mut CodeMap) {
+        for id in code.take_stale() {
+            // A block can stand in two pages' lists, and a cleared store has none of them.
+            let Some(block) = self.blocks.get_mut(id.0 as usize) else {
+                continue;
+            };
+            if !block.is_stale() {
+                block.instructions = STALE;
+                self.counters.invalidated += 1;
+                self.index.remove(&block.key);
+            }
+        }
+    }
+
+    /// The block at the processor's RIP.
+    ///
+    /// # Errors
+    /// The fault of fetching it.
+    #[inline(never)]
+    pub(crate) fn find(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut FunctionalMemory<'_>,
+        tag: u64,
+    ) -> Result<BlockId, Fault> {
+        self.counters.lookups += 1;
+        let address = cpu.linear_rip();
+        if !cpu.is_long_code() && cpu.rip() > cpu.system.segments[1].limit.into() {
+            return Err(Fault::GP0);
+        }
+        let Some(offset) = m.fetch(address, cpu.cpl())? else {
+            // Nothing answers outside RAM: all ones, which is no instruction.
+            return Err(Fault::UD);
+        };
+        let key = Key {
+            offset,
+            second: 0,
+            mode: cpu.fetch_key(),
+        };
+        match self.index.get(&key) {
+            Some(&CROSSES) => self.find_crossing(cpu, m, key),
+            Some(&id) => {
+                m.tlb().fetch_cache.insert(address, tag, id);
+                Ok(id)
+            }
+            None => self.translate(cpu, m, key, tag),
+        }
+    }
+
+    /// The instruction at `key.offset` continues on the next page. Such blocks are never in the
+    /// fetch cache, because that is invalidated by the first page alone.
+    fn find_crossing(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut FunctionalMemory<'_>,
+        key: Key,
+    ) -> Result<BlockId, Fault> {
+        let next_page = (cpu.linear_rip() & !0xfff).wrapping_add(0x1000);
+        let Some(second) = m.fetch(next_page, cpu.cpl())? else {
+            return Err(Fault::UD);
+        };
+        let key = Key { second, ..key };
+        if let Some(&id) = self.index.get(&key) {
+            return Ok(id);
+        }
+        let ram = m.ram();
+        let first = &ram[key.offset as usize..(key.offset as usize | 0xfff) + 1];
+        let mut bytes = [0; 15];
+        bytes[..first.len()].copy_from_slice(first);
+        let rest = 15 - first.len();
+        bytes[first.len()..].copy_from_slice(&ram[second as usize..second as usize + rest]);
+        let first_length = first.len() as u64;
+        let lifted = lift_block(&bytes, cpu.code_mode(), 1).expect("fifteen bytes suffice");
+        let length = u64::from(lifted.length);
+        let id = self.add(m.code(), key, lifted);
+        m.code().add(key.offset, first_length.min(length), id);
+        if length > first_length {
+            m.code().add(second, length - first_length, id);
+        }
+        m.apply_protection();
+        Ok(id)
+    }
+
+    fn translate(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut FunctionalMemory<'_>,
+        key: Key,
+        tag: u64,
+    ) -> Result<BlockId, Fault> {
+        let mode: CodeMode = cpu.code_mode();
+        let start = key.offset as usize;
+        let bytes = &m.ram()[start..(start | 0xfff) + 1];
+        match lift_block(bytes, mode, usize::MAX) {
+            Ok(lifted) => {
+                let length = u64::from(lifted.length).min(bytes.len() as u64);
+                let generation = self.generation;
+                let id = self.add(m.code(), key, lifted);
+                m.code().add(key.offset, length, id);
+                m.apply_protection();
+                if generation == self.generation {
+                    m.tlb().fetch_cache.insert(cpu.linear_rip(), tag, id);
+                }
+                Ok(id)
+            }
+            Err(_) => {
+                self.index.insert(key, CROSSES);
+                self.find_crossing(cpu, m, key)
+            }
+        }
+    }
+
+    fn add(&mut self, code: &mut CodeMap, key: Key, lifted: ring3_isa::Block) -> BlockId {
+        if self.uops.len() + lifted.uops.len() > UOPS_MAX {
+            self.clear(code);
+            self.counters.flushes += 1;
+        }
+        self.counters.translated += 1;
+        let id = BlockId(self.blocks.len() as u32);
+        self.blocks.push(Block {
+            uops: self.uops.len() as u32,
+            marks: self.marks.len() as u32,
+            instructions: lifted.marks.len() as u32,
+            key,
+        });
+        self.uops.extend(lifted.uops);
+        self.marks.extend(lifted.marks);
+        self.index.insert(key, id);
+        id
+    }
+
+    /// The mark of instruction `n` of a block, if it has so many.
+    pub(crate) fn mark(&self, block: &Block, n: u32) -> Option<Mark> {
+        (n < block.instructions).then(|| self.marks[(block.marks + n) as usize])
+    }
+
+    /// Which instruction of a block micro-op `uop` (counted from the block's start) belongs to.
+    pub(crate) fn instruction_of(&self, block: &Block, uop: usize) -> (u32, Mark) {
+        let marks = &self.marks[block.marks as usize..];
+        let mut n = 0;
+        for (candidate, mark) in marks.iter().take(block.instructions as usize).enumerate() {
+            if usize::from(mark.uop) > uop {
+                break;
+            }
+            n = candidate;
+        }
+        (n as u32, marks[n])
+    }
+}

@@ -1,0 +1,219 @@
+//! The loop on a processor without devices.
+
+use super::*;
+use ring3_arch::cr::{cr0, cr4, efer};
+use ring3_arch::segment::Segment;
+use ring3_arch::{CpuIndex, GuestPhys, Vector};
+use ring3_bus::{Dma, Platform, Signals};
+use ring3_clock::Ticks;
+use ring3_cpu::{Cpu, CpuModel, FunctionalMemory};
+use ring3_isa::Reg;
+use ring3_memory::{CodeMap, Ram, RamLayout, Tlb};
+use std::sync::Arc;
+
+struct Nothing;
+
+impl Platform for Nothing {
+    fn memory_read(&mut self, _: CpuIndex, _: Ticks, _: GuestPhys, _: u8) -> u64 {
+        0x55
+    }
+    fn memory_write(
+        &mut self,
+        _: CpuIndex,
+        _: Ticks,
+        _: GuestPhys,
+        _: u8,
+        _: u64,
+        _: &mut dyn Dma,
+    ) {
+    }
+    fn port_read(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8) -> u32 {
+        0
+    }
+    fn port_write(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8, _: u32, _: &mut dyn Dma) {}
+    fn apic_msr_read(&mut self, _: CpuIndex, _: Ticks, _: u32) -> Option<u64> {
+        None
+    }
+    fn apic_msr_write(&mut self, _: CpuIndex, _: Ticks, _: u32, _: u64) -> Option<()> {
+        None
+    }
+    fn cr8_read(&mut self, _: CpuIndex) -> u64 {
+        0
+    }
+    fn cr8_write(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
+    fn signals(&mut self, _: CpuIndex, _: Ticks) -> Signals {
+        Signals::default()
+    }
+    fn acknowledge(&mut self, _: CpuIndex, _: Ticks) -> Vector {
+        Vector(0xff)
+    }
+    fn end_of_interrupt(&mut self, _: CpuIndex, _: Ticks) {}
+    fn send_user_ipi(&mut self, _: CpuIndex, _: Ticks, _: Vector, _: u32) {}
+    fn take_nmi(&mut self, _: CpuIndex) {}
+    fn take_init(&mut self, _: CpuIndex) {}
+    fn take_sipi(&mut self, _: CpuIndex) {}
+    fn reset_local_apic(&mut self, _: CpuIndex) {}
+    fn set_tsc_offset(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
+    fn take_reschedule(&mut self) -> bool {
+        false
+    }
+}
+
+struct World {
+    cpu: Cpu,
+    tlb: Tlb,
+    ram: Ram,
+    code: CodeMap,
+    store: BlockStore,
+    now: Ticks,
+}
+
+const CODE: u64 = 0x10_0000;
+
+/// A processor in 64-bit mode at CPL 0, identity-mapped, with `code` at [`CODE`].
+fn world(code: &[u8]) -> World {
+    let layout = RamLayout::new(16 << 20);
+    let mut ram = Ram::new(layout).unwrap();
+    ram.write_u64(GuestPhys(0x1000), 0x2000 | 3);
+    ram.write_u64(GuestPhys(0x2000), 0x83);
+    // Linear 1 GiB is 3 GiB physical, where nothing is RAM.
+    ram.write_u64(GuestPhys(0x2008), (3 << 30) | 0x83);
+    ram.write(GuestPhys(CODE), code).unwrap();
+    let mut cpu = Cpu::new(CpuIndex(0), Arc::new(CpuModel::new(1)), 1);
+    cpu.system.cr4 = cr4::PAE | cr4::OSFXSR;
+    cpu.system.efer = efer::LME | efer::LMA | efer::SCE;
+    cpu.system.cr3 = 0x1000;
+    cpu.system.cr0 = cr0::PE | cr0::PG | cr0::ET | cr0::WP;
+    cpu.set_segment(
+        1,
+        Segment {
+            selector: 8,
+            base: 0,
+            limit: u32::MAX,
+            attributes: 0xa09b,
+        },
+    );
+    cpu.set_segment(
+        2,
+        Segment {
+            selector: 16,
+            base: 0,
+            limit: u32::MAX,
+            attributes: 0xc093,
+        },
+    );
+    cpu.set_rip(CODE);
+    cpu.set_reg(Reg::Rsp, 0x8_0000);
+    World {
+        cpu,
+        tlb: Tlb::default(),
+        ram,
+        code: CodeMap::new(layout.size()),
+        store: BlockStore::new(),
+        now: Ticks(0),
+    }
+}
+
+impl World {
+    fn run(&mut self, ticks: u64) -> Outcome {
+        let mut platform = Nothing;
+        let mut m = FunctionalMemory::new(
+            &self.cpu,
+            &mut self.tlb,
+            &mut self.ram,
+            &mut self.code,
+            &mut platform,
+            self.now,
+        );
+        let outcome = run(
+            &mut self.store,
+            &mut self.cpu,
+            &mut m,
+            Ticks(self.now.0 + ticks),
+        );
+        self.now = m.now;
+        outcome
+    }
+}
+
+#[test]
+fn a_slice_ends_at_exactly_the_instruction_asked_for() {
+    // inc rax ; inc rax ; inc rax ; jmp -11
+    let code = [
+        0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, 0xeb, 0xf5,
+    ];
+    for ticks in 1..40 {
+        let mut world = world(&code);
+        let outcome = world.run(ticks);
+        assert_eq!(
+            outcome,
+            Outcome {
+                exit: Exit::SliceEnd,
+                instructions: ticks
+            }
+        );
+        assert_eq!(world.cpu.reg(Reg::Rax), ticks - ticks / 4);
+    }
+}
+
+#[test]
+fn a_store_into_the_running_block_takes_effect_at_once() {
+    // mov byte [rip+1], 7 ; mov al, 1 (the 1 becomes 7) ; hlt
+    let code = [0xc6, 0x05, 0x01, 0x00, 0x00, 0x00, 0x07, 0xb0, 0x01, 0xf4];
+    let mut world = world(&code);
+    let outcome = world.run(100);
+    assert_eq!(outcome.exit, Exit::Idle(Ticks::NEVER));
+    assert_eq!(world.cpu.reg(Reg::Rax), 7);
+    assert_eq!(outcome.instructions, 3);
+}
+
+#[test]
+fn a_device_access_inside_a_block_is_made_once_and_in_order() {
+    // mov eax, 0x40000000 ; mov ebx, 1 ; mov ecx, [rax] ; inc ebx ; hlt
+    let code = [
+        0xb8, 0, 0, 0, 0x40, 0xbb, 1, 0, 0, 0, 0x8b, 0x08, 0xff, 0xc3, 0xf4,
+    ];
+    let mut world = world(&code);
+    let outcome = world.run(100);
+    assert_eq!(outcome.instructions, 5);
+    assert_eq!(
+        (world.cpu.reg(Reg::Rcx), world.cpu.reg(Reg::Rbx)),
+        (0x55, 2)
+    );
+}
+
+#[test]
+fn an_instruction_across_two_pages_executes() {
+    // mov eax, 0x12345678 ; hlt, starting 2 bytes before the end of a page
+    let mut world = world(&[]);
+    let code = [0xb8, 0x78, 0x56, 0x34, 0x12, 0xf4];
+    world.ram.write(GuestPhys(CODE + 0xffe), &code).unwrap();
+    world.cpu.set_rip(CODE + 0xffe);
+    let outcome = world.run(100);
+    assert_eq!(outcome.instructions, 2);
+    assert_eq!(world.cpu.reg(Reg::Rax), 0x1234_5678);
+}
+
+/// Not a test of correctness: prints the speed of an integer loop. `cargo test --release -p
+/// ring3-interpreter speed -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, run by hand"]
+fn speed() {
+    // loop: add rax, rbx; xor rcx, rax; shl rdx, 3; add rdx, rcx; mov [rsi], rdx; mov rdi, [rsi];
+    // lea r8, [rdi+rax*4+5]; cmp r8, r9; dec r10; jnz loop
+    let code = [
+        0x48, 0x01, 0xd8, 0x48, 0x31, 0xc1, 0x48, 0xc1, 0xe2, 0x03, 0x48, 0x01, 0xca, 0x48, 0x89,
+        0x16, 0x48, 0x8b, 0x3e, 0x4c, 0x8d, 0x44, 0x87, 0x05, 0x4d, 0x39, 0xc8, 0x49, 0xff, 0xca,
+        0x75, 0xe0,
+    ];
+    let mut world = world(&code);
+    world.cpu.set_reg(Reg::Rsi, 0x5000);
+    world.cpu.set_reg(Reg::Rbx, 3);
+    let start = std::time::Instant::now();
+    let outcome = world.run(1_000_000_000);
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "{:.1} million instructions per second",
+        outcome.instructions as f64 / seconds / 1e6
+    );
+}

@@ -1,0 +1,1006 @@
+//! The micro-op: the only place where an instruction's meaning is written.
+//!
+//! A [`Uop`] is sixteen bytes. What its fields mean depends on the operation; [`Op::info`] says
+//! which of them are read and written, what happens to the status flags, and whether it touches
+//! memory or can fault, so that an engine which reorders, speculates or compiles needs no list of
+//! its own.
+//!
+//! Invariant: within one instruction, no architectural register, flag or memory is written before
+//! the last micro-op that can fault. A fault therefore leaves the state of the instruction's
+//! start, without an undo log. `Builder::finish_instruction` checks it in debug builds.
+
+use crate::register::{Condition, Reg, VReg};
+use ring3_arch::rflags;
+
+/// One micro-op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Uop {
+    /// What it does.
+    pub op: Op,
+    /// Destination; in stores the value.
+    pub dst: Reg,
+    /// First source; in memory micro-ops the base.
+    pub a: Reg,
+    /// Second source; in memory micro-ops the index.
+    pub b: Reg,
+    /// Third source; in memory micro-ops the segment base.
+    pub c: Reg,
+    /// Scale (bits 1:0, log2), and flags: see the constants of [`Uop`].
+    pub x: u8,
+    /// A small operand: a condition, a vector register field, a sub-operation.
+    pub y: u8,
+    /// Immediate, displacement, or branch offsets.
+    pub imm: i64,
+}
+
+impl Uop {
+    /// In `x`: the scale of a memory operand.
+    pub const SCALE: u8 = 3;
+    /// In `x`: the access goes through SS (a non-canonical address is #SS, not #GP).
+    pub const STACK: u8 = 1 << 2;
+    /// In `x`: part of a locked read-modify-write.
+    pub const LOCK: u8 = 1 << 3;
+    /// In `x`: the address must be aligned to the operand's size, else #GP(0).
+    pub const ALIGNED: u8 = 1 << 4;
+    /// In `x`: a preceding LoadModify of the same address has shown that this store cannot fault.
+    pub const PROVEN: u8 = 1 << 5;
+
+    /// A micro-op with nothing but an operation; fill in the rest with struct update.
+    pub const fn new(op: Op) -> Uop {
+        Uop {
+            op,
+            dst: Reg::Zero,
+            a: Reg::Zero,
+            b: Reg::Zero,
+            c: Reg::Zero,
+            x: 0,
+            y: 0,
+            imm: 0,
+        }
+    }
+
+    /// The condition in `y`.
+    #[inline(always)]
+    pub const fn condition(&self) -> Condition {
+        Condition::from_number(self.y)
+    }
+
+    /// The first of two 32-bit numbers packed into the immediate (displacement, taken offset).
+    #[inline(always)]
+    pub const fn imm_low(&self) -> i64 {
+        self.imm as i32 as i64
+    }
+
+    /// The second of two 32-bit numbers packed into the immediate.
+    #[inline(always)]
+    pub const fn imm_high(&self) -> i64 {
+        self.imm >> 32
+    }
+
+    /// Packs two 32-bit numbers.
+    pub const fn pack(low: i32, high: i32) -> i64 {
+        (low as u32 as i64) | ((high as i64) << 32)
+    }
+
+    /// Vector operands stand in the same fields as integer ones; these read them.
+    #[inline(always)]
+    pub const fn vdst(&self) -> usize {
+        self.dst as usize
+    }
+    /// See [`Uop::vdst`].
+    #[inline(always)]
+    pub const fn va(&self) -> usize {
+        self.a as usize
+    }
+    /// See [`Uop::vdst`].
+    #[inline(always)]
+    pub const fn vb(&self) -> usize {
+        self.b as usize
+    }
+    /// See [`Uop::vdst`].
+    #[inline(always)]
+    pub const fn vc(&self) -> usize {
+        self.c as usize
+    }
+}
+
+/// Puts a vector register into a field of a micro-op.
+pub const fn v(register: VReg) -> Reg {
+    const FIELDS: [Reg; 24] = {
+        use Reg::*;
+        [
+            Rax, Rcx, Rdx, Rbx, Rsp, Rbp, Rsi, Rdi, R8, R9, R10, R11, R12, R13, R14, R15, Rip,
+            Zero, EsBase, CsBase, SsBase, DsBase, FsBase, GsBase,
+        ]
+    };
+    FIELDS[register as usize]
+}
+
+/// Which fields of a micro-op name registers, and what happens to flags and memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpInfo {
+    /// `dst` is written (as an integer register).
+    pub writes_dst: bool,
+    /// `dst` is read too (stores, merges).
+    pub reads_dst: bool,
+    /// Which of `a`, `b`, `c` are read as integer registers (bits 0, 1, 2).
+    pub reads: u8,
+    /// The same for vector registers; bit 3 is `dst`.
+    pub vector_reads: u8,
+    /// `dst` is a vector register and is written.
+    pub writes_vector: bool,
+    /// Status flags read (RFLAGS positions).
+    pub flags_read: u64,
+    /// Status flags written.
+    pub flags_written: u64,
+    /// Reads memory.
+    pub loads: bool,
+    /// Writes memory.
+    pub stores: bool,
+    /// Can raise a fault.
+    pub faults: bool,
+    /// Ends a block.
+    pub ends_block: bool,
+    /// Runs a routine whose effects are not described by this table (it serialises).
+    pub routine: bool,
+    /// The kind of unit that executes it.
+    pub class: Class,
+}
+
+/// Kinds of execution, for machine descriptions to give ports and latencies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Register moves and constants.
+    Move,
+    /// Single-cycle integer.
+    Integer,
+    /// Shifts and rotates.
+    Shift,
+    /// Integer multiplication.
+    Multiply,
+    /// Integer division.
+    Divide,
+    /// Address computation.
+    Address,
+    /// Loads.
+    Load,
+    /// Stores.
+    Store,
+    /// Branches.
+    Branch,
+    /// Vector integer and logic.
+    Vector,
+    /// Floating-point.
+    Float,
+    /// x87.
+    X87,
+    /// String operations: many accesses.
+    String,
+    /// System routines.
+    System,
+}
+
+const NONE: OpInfo = OpInfo {
+    writes_dst: false,
+    reads_dst: false,
+    reads: 0,
+    vector_reads: 0,
+    writes_vector: false,
+    flags_read: 0,
+    flags_written: 0,
+    loads: false,
+    stores: false,
+    faults: false,
+    ends_block: false,
+    routine: false,
+    class: Class::Move,
+};
+
+const A: u8 = 1;
+const B: u8 = 2;
+const C: u8 = 4;
+const D: u8 = 8;
+
+const fn int(class: Class, reads: u8) -> OpInfo {
+    OpInfo {
+        writes_dst: true,
+        reads,
+        class,
+        ..NONE
+    }
+}
+
+const fn alu(reads: u8) -> OpInfo {
+    OpInfo {
+        flags_written: rflags::STATUS,
+        ..int(Class::Integer, reads)
+    }
+}
+
+const fn merge(info: OpInfo) -> OpInfo {
+    OpInfo {
+        reads_dst: true,
+        ..info
+    }
+}
+
+const fn no_dst(info: OpInfo) -> OpInfo {
+    OpInfo {
+        writes_dst: false,
+        ..info
+    }
+}
+
+const fn reads_flags(info: OpInfo, flags: u64) -> OpInfo {
+    OpInfo {
+        flags_read: flags,
+        ..info
+    }
+}
+
+const fn load() -> OpInfo {
+    OpInfo {
+        loads: true,
+        faults: true,
+        ..int(Class::Load, A | B | C)
+    }
+}
+
+const fn store(reads_value: bool) -> OpInfo {
+    OpInfo {
+        reads_dst: reads_value,
+        reads: A | B | C,
+        stores: true,
+        faults: true,
+        class: Class::Store,
+        ..NONE
+    }
+}
+
+const fn branch(reads: u8) -> OpInfo {
+    OpInfo {
+        reads,
+        ends_block: true,
+        class: Class::Branch,
+        ..NONE
+    }
+}
+
+const fn system() -> OpInfo {
+    OpInfo {
+        faults: true,
+        ends_block: true,
+        routine: true,
+        class: Class::System,
+        ..NONE
+    }
+}
+
+const fn routine() -> OpInfo {
+    OpInfo {
+        faults: true,
+        routine: true,
+        class: Class::System,
+        ..NONE
+    }
+}
+
+const fn vector(reads: u8) -> OpInfo {
+    OpInfo {
+        writes_vector: true,
+        vector_reads: reads,
+        class: Class::Vector,
+        ..NONE
+    }
+}
+
+const fn vector_load() -> OpInfo {
+    OpInfo {
+        writes_vector: true,
+        reads: A | B | C,
+        loads: true,
+        faults: true,
+        class: Class::Load,
+        ..NONE
+    }
+}
+
+const fn vector_store() -> OpInfo {
+    OpInfo {
+        vector_reads: D,
+        ..store(false)
+    }
+}
+
+macro_rules! ops {
+    ($($(#[$meta:meta])* $first:ident $($rest:ident)* => $info:expr;)*) => {
+        /// What a micro-op does. A number in a name is the operand size in bits; 32-bit results
+        /// clear bits 63:32, 8-bit and 16-bit results leave the rest of `dst` alone. The
+        /// sentence of a family stands at its first member.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        #[allow(missing_docs)]
+        pub enum Op { $($(#[$meta])* $first, $($rest,)*)* }
+
+        impl Op {
+            /// Every operation.
+            pub const ALL: &'static [Op] = &[$(Op::$first, $(Op::$rest,)*)*];
+
+            const INFO: &'static [OpInfo] = &[$($info, $({ let _ = Op::$rest; $info },)*)*];
+
+            /// What it reads, writes and may do.
+            pub const fn info(self) -> &'static OpInfo {
+                &Op::INFO[self as usize]
+            }
+        }
+    };
+}
+
+const CF: u64 = rflags::CF;
+
+ops! {
+    // --- moves -------------------------------------------------------------------------------
+    /// `dst = imm`.
+    MovImm => int(Class::Move, 0);
+    /// `dst = a`.
+    Mov32 Mov64 => int(Class::Move, A);
+    /// Low part of `dst` = low part of `a`.
+    Mov8 Mov16 => merge(int(Class::Move, A));
+    /// `dst` = bits 15:8 of `a`, zero-extended.
+    GetHigh8 => int(Class::Move, A);
+    /// Bits 15:8 of `dst` = low byte of `a`.
+    PutHigh8 => merge(int(Class::Move, A));
+    /// Zero-extension of the low part of `a`.
+    Zx8 Zx16 => int(Class::Move, A);
+    /// Sign-extension from the first size to the second.
+    Sx8To32 Sx8To64 Sx16To32 Sx16To64 Sx32To64 => int(Class::Integer, A);
+    /// `dst` = all copies of the sign bit of `a` (CWD, CDQ, CQO).
+    Sign16 => merge(int(Class::Integer, A));
+    /// `dst` = all copies of the sign bit of `a`.
+    Sign32 Sign64 => int(Class::Integer, A);
+    /// `dst = a + (b << scale) + imm`.
+    Lea32 Lea64 => int(Class::Address, A | B);
+    /// The same, keeping bits 63:16 of the sum clear.
+    Lea16 => int(Class::Address, A | B);
+    /// `dst = a & b`, flags untouched (LOOPE's bookkeeping).
+    AndPlain => int(Class::Integer, A | B);
+    /// `dst = a +/- y` (a string index: minus if DF), in the low 16, 32 or 64 bits.
+    Step64 Step32 => int(Class::Integer, A);
+    /// The same, merging.
+    Step16 => merge(int(Class::Integer, A));
+
+    // --- memory ------------------------------------------------------------------------------
+    /// Segment check outside 64-bit mode: `dst` = linear address of offset `a` in the segment with
+    /// number `y`, for an access of `imm` bytes; bit 31 of `imm` marks a write.
+    Segment => OpInfo { faults: true, ..int(Class::Address, A) };
+    /// `dst` = memory at `a + (b << scale) + c + imm`, zero-extended.
+    Load8 Load16 Load32 Load64 => load();
+    /// The same, sign-extended.
+    LoadSx8To32 LoadSx8To64 LoadSx16To32 LoadSx16To64 LoadSx32To64 => load();
+    /// The same as LoadN, but the page must be writable: the store that follows cannot fault.
+    LoadModify8 LoadModify16 LoadModify32 LoadModify64 => load();
+    /// Memory at the address = `dst`.
+    Store8 Store16 Store32 Store64 => store(true);
+    /// Memory at `a + (b << scale) + c + imm_low` = `imm_high`, sign-extended.
+    StoreImm8 StoreImm16 StoreImm32 StoreImm64 => store(false);
+    /// Raises what a write of `y` bytes to the address would raise.
+    CheckWrite => OpInfo { stores: false, ..store(false) };
+
+    // --- arithmetic and logic ----------------------------------------------------------------
+    /// `dst = a + b`.
+    Add32 Add64 => alu(A | B);
+    /// See Add64.
+    Add8 Add16 => merge(alu(A | B));
+    /// `dst = a | b`; CF, OF, AF cleared (as in all logical operations).
+    Or32 Or64 => alu(A | B);
+    /// See Or64.
+    Or8 Or16 => merge(alu(A | B));
+    /// `dst = a + b + CF`.
+    Adc32 Adc64 => reads_flags(alu(A | B), CF);
+    /// See Adc64.
+    Adc8 Adc16 => merge(reads_flags(alu(A | B), CF));
+    /// `dst = a - b - CF`.
+    Sbb32 Sbb64 => reads_flags(alu(A | B), CF);
+    /// See Sbb64.
+    Sbb8 Sbb16 => merge(reads_flags(alu(A | B), CF));
+    /// `dst = a & b`.
+    And32 And64 => alu(A | B);
+    /// See And64.
+    And8 And16 => merge(alu(A | B));
+    /// `dst = a - b`.
+    Sub32 Sub64 => alu(A | B);
+    /// See Sub64.
+    Sub8 Sub16 => merge(alu(A | B));
+    /// `dst = a ^ b`.
+    Xor32 Xor64 => alu(A | B);
+    /// See Xor64.
+    Xor8 Xor16 => merge(alu(A | B));
+    /// Flags of `a - b`.
+    Cmp8 Cmp16 Cmp32 Cmp64 => no_dst(alu(A | B));
+    /// Flags of `a & b`.
+    Test8 Test16 Test32 Test64 => no_dst(alu(A | B));
+    /// `dst = a + imm`.
+    AddImm32 AddImm64 => alu(A);
+    /// See AddImm64.
+    AddImm8 AddImm16 => merge(alu(A));
+    /// `dst = a | imm`.
+    OrImm32 OrImm64 => alu(A);
+    /// See OrImm64.
+    OrImm8 OrImm16 => merge(alu(A));
+    /// `dst = a + imm + CF`.
+    AdcImm32 AdcImm64 => reads_flags(alu(A), CF);
+    /// See AdcImm64.
+    AdcImm8 AdcImm16 => merge(reads_flags(alu(A), CF));
+    /// `dst = a - imm - CF`.
+    SbbImm32 SbbImm64 => reads_flags(alu(A), CF);
+    /// See SbbImm64.
+    SbbImm8 SbbImm16 => merge(reads_flags(alu(A), CF));
+    /// `dst = a & imm`.
+    AndImm32 AndImm64 => alu(A);
+    /// See AndImm64.
+    AndImm8 AndImm16 => merge(alu(A));
+    /// `dst = a - imm`.
+    SubImm32 SubImm64 => alu(A);
+    /// See SubImm64.
+    SubImm8 SubImm16 => merge(alu(A));
+    /// `dst = a ^ imm`.
+    XorImm32 XorImm64 => alu(A);
+    /// See XorImm64.
+    XorImm8 XorImm16 => merge(alu(A));
+    /// Flags of `a - imm`.
+    CmpImm8 CmpImm16 CmpImm32 CmpImm64 => no_dst(alu(A));
+    /// Flags of `a & imm`.
+    TestImm8 TestImm16 TestImm32 TestImm64 => no_dst(alu(A));
+    /// `dst = a + 1`, CF kept.
+    Inc32 Inc64 => reads_flags(alu(A), CF);
+    /// See Inc64.
+    Inc8 Inc16 => merge(reads_flags(alu(A), CF));
+    /// `dst = a - 1`, CF kept.
+    Dec32 Dec64 => reads_flags(alu(A), CF);
+    /// See Dec64.
+    Dec8 Dec16 => merge(reads_flags(alu(A), CF));
+    /// `dst = -a`.
+    Neg32 Neg64 => alu(A);
+    /// See Neg64.
+    Neg8 Neg16 => merge(alu(A));
+    /// `dst = !a`, no flags.
+    Not32 Not64 => int(Class::Integer, A);
+    /// See Not64.
+    Not8 Not16 => merge(int(Class::Integer, A));
+
+    // --- shifts: count in `b`, masked to 5 (or, for 64 bits, 6) bits; a count of zero changes
+    // no flag ----------------------------------------------------------------------------------
+    /// Shift left.
+    Shl32 Shl64 => shift(A | B);
+    /// See Shl64.
+    Shl8 Shl16 => merge(shift(A | B));
+    /// Logical shift right.
+    Shr32 Shr64 => shift(A | B);
+    /// See Shr64.
+    Shr8 Shr16 => merge(shift(A | B));
+    /// Arithmetic shift right.
+    Sar32 Sar64 => shift(A | B);
+    /// See Sar64.
+    Sar8 Sar16 => merge(shift(A | B));
+    /// The same with the count in `imm`, masked and not zero.
+    ShlImm32 ShlImm64 ShrImm32 ShrImm64 SarImm32 SarImm64 => alu_shift(A);
+    /// See ShlImm64.
+    ShlImm8 ShlImm16 ShrImm8 ShrImm16 SarImm8 SarImm16 => merge(alu_shift(A));
+    /// Rotates: only CF and OF change.
+    Rol8 Rol16 Rol32 Rol64 Ror8 Ror16 Ror32 Ror64 => merge(shift(A | B));
+    /// Rotates through CF.
+    Rcl8 Rcl16 Rcl32 Rcl64 Rcr8 Rcr16 Rcr32 Rcr64 => merge(shift(A | B));
+    /// `dst` = `a` shifted left by `c`, filled from the top of `b`.
+    Shld16 Shld32 Shld64 => merge(shift(A | B | C));
+    /// `dst` = `a` shifted right by `c`, filled from the bottom of `b`.
+    Shrd16 Shrd32 Shrd64 => merge(shift(A | B | C));
+
+    // --- multiplication and division -----------------------------------------------------------
+    /// `dst = a * b` (signed, truncated); CF = OF = the product did not fit.
+    Imul32 Imul64 => OpInfo { class: Class::Multiply, ..alu(A | B) };
+    /// See Imul64.
+    Imul16 => merge(OpInfo { class: Class::Multiply, ..alu(A | B) });
+    /// `RDX:RAX = RAX * a` at the given size (8 bits: `AX = AL * a`), unsigned.
+    Mul8 Mul16 Mul32 Mul64 => accumulate(Class::Multiply, false);
+    /// The same, signed.
+    ImulWide8 ImulWide16 ImulWide32 ImulWide64 => accumulate(Class::Multiply, false);
+    /// `RAX, RDX = RDX:RAX / a` (quotient, remainder); #DE.
+    Div8 Div16 Div32 Div64 => accumulate(Class::Divide, true);
+    /// The same, signed.
+    Idiv8 Idiv16 Idiv32 Idiv64 => accumulate(Class::Divide, true);
+
+    // --- bits ----------------------------------------------------------------------------------
+    /// CF = bit `b` (modulo the size) of `a`.
+    Bt16 Bt32 Bt64 => OpInfo { flags_written: CF, flags_read: rflags::STATUS & !CF, ..no_dst(alu(A | B)) };
+    /// The same, and `dst` = `a` with the bit set.
+    Bts16 Bts32 Bts64 => bit_test();
+    /// The bit cleared.
+    Btr16 Btr32 Btr64 => bit_test();
+    /// The bit inverted.
+    Btc16 Btc32 Btc64 => bit_test();
+    /// `dst = a` + the bytes from a bit string's start to the word that holds bit `b` (signed).
+    BitWord16 BitWord32 BitWord64 => int(Class::Address, A | B);
+    /// Index of the lowest set bit; ZF and an unchanged `dst` if there is none.
+    Bsf16 Bsf32 Bsf64 => merge(alu(A));
+    /// Index of the highest set bit.
+    Bsr16 Bsr32 Bsr64 => merge(alu(A));
+    /// Trailing zeros; CF if the source is zero.
+    Tzcnt16 Tzcnt32 Tzcnt64 => merge(alu(A));
+    /// Leading zeros.
+    Lzcnt16 Lzcnt32 Lzcnt64 => merge(alu(A));
+    /// Population count.
+    Popcnt16 Popcnt32 Popcnt64 => merge(alu(A));
+    /// Byte swap; of 16 bits for MOVBE.
+    Bswap16 => merge(int(Class::Integer, A));
+    /// See Bswap16.
+    Bswap32 Bswap64 => int(Class::Integer, A);
+    /// CRC-32C of `b` (given size) onto `a`.
+    Crc8 Crc16 Crc32 Crc64 => int(Class::Multiply, A | B);
+
+    // --- conditions and flags ------------------------------------------------------------------
+    /// Low byte of `dst` = condition `y`.
+    Set => merge(reads_flags(int(Class::Integer, 0), rflags::STATUS));
+    /// If condition `y`: `dst = a`; a 32-bit `dst` loses its upper half either way.
+    Cmov16 Cmov32 Cmov64 => merge(reads_flags(int(Class::Integer, A), rflags::STATUS));
+    /// If condition `y`: `dst = a`; nothing happens to `dst` otherwise.
+    CmovKeep8 CmovKeep16 CmovKeep32 CmovKeep64 => merge(reads_flags(int(Class::Integer, A), rflags::STATUS));
+    /// CF = 0.
+    Clc => carry();
+    /// CF = 1.
+    Stc => carry();
+    /// CF = !CF.
+    Cmc => carry();
+    /// DF = 0.
+    Cld => OpInfo { class: Class::Integer, ..NONE };
+    /// DF = 1.
+    Std => OpInfo { class: Class::Integer, ..NONE };
+    /// AH = SF:ZF:0:AF:0:PF:1:CF.
+    Lahf => OpInfo { flags_read: rflags::STATUS, reads_dst: true, writes_dst: true, class: Class::Integer, ..NONE };
+    /// SF, ZF, AF, PF, CF = AH.
+    Sahf => OpInfo { flags_read: rflags::OF, flags_written: rflags::STATUS, reads: A, class: Class::Integer, ..NONE };
+    /// `dst` = RFLAGS with VM and RF clear.
+    ReadFlags => reads_flags(int(Class::Integer, 0), rflags::STATUS);
+
+    // --- control flow: `x` is the width to which a target is cut, in bits, or 0 for 64 ----------
+    /// The block ends; go on at `rip + imm`.
+    Next => branch(0);
+    /// Jump to `rip + imm`.
+    Jump => branch(0);
+    /// Jump to `a`; #GP(0) if that is not canonical.
+    JumpTo => OpInfo { faults: true, ..branch(A) };
+    /// The same for a near call or return whose target was checked (predictors want to know).
+    CallTo ReturnTo => branch(A);
+    /// Raises #GP(0) if jumping to `a` would: comes before a call's or return's stack changes.
+    CheckTarget => OpInfo { faults: true, reads: A, class: Class::Branch, ..NONE };
+    /// A direct near call: jump to `rip + imm`.
+    CallJump => branch(0);
+    /// If condition `y` jump to `rip + imm_low`, else to `rip + imm_high`.
+    Branch => reads_flags(branch(0), rflags::STATUS);
+    /// If `a` (its low 16, 32 or 64 bits, `y` of them) is zero jump to `rip + imm_low`, else to
+    /// `rip + imm_high`.
+    BranchZero => branch(A);
+    /// The opposite.
+    BranchNotZero => branch(A);
+    /// Raises exception `y` with error code `imm`.
+    Raise => system();
+    /// The instruction is advertised but not implemented: stops the machine.
+    Unimplemented => system();
+
+    // --- strings: `y` = log2 of the element size | prefix << 2 (0 none, 1 REP/REPE, 2 REPNE) |
+    // log2(address size / 2) << 4; `a` is the source's segment base ----------------------------
+    /// MOVS.
+    Movs => string();
+    /// STOS.
+    Stos => string();
+    /// LODS.
+    Lods => string();
+    /// CMPS.
+    Cmps => string();
+    /// SCAS.
+    Scas => string();
+    /// INS.
+    Ins => string();
+    /// OUTS.
+    Outs => string();
+
+    // --- system --------------------------------------------------------------------------------
+    /// CPUID.
+    Cpuid => routine();
+    /// RDTSC.
+    Rdtsc => system();
+    /// RDTSCP.
+    Rdtscp => system();
+    /// RDPID into `dst`.
+    Rdpid => routine();
+    /// RDPMC.
+    Rdpmc => system();
+    /// RDMSR.
+    Rdmsr => system();
+    /// WRMSR.
+    Wrmsr => system();
+    /// IN: `y` bytes into RAX from the port in `a` (its low 16 bits).
+    In => system();
+    /// OUT: `y` bytes of RAX to the port in `a`.
+    Out => system();
+    /// `dst` = control register `y`.
+    MovFromCr => system();
+    /// Control register `y` = `a`.
+    MovToCr => system();
+    /// `dst` = debug register `y`.
+    MovFromDr => system();
+    /// Debug register `y` = `a`.
+    MovToDr => system();
+    /// CLTS.
+    Clts => system();
+    /// LMSW from `a`.
+    Lmsw => system();
+    /// `dst` = CR0 for SMSW (UMIP is checked).
+    Smsw => routine();
+    /// LGDT from linear address `a`; `y` is the number of base bytes (4 of which 3 count for a
+    /// 16-bit operand: then 3).
+    Lgdt => system();
+    /// LIDT; as LGDT.
+    Lidt => system();
+    /// SGDT to linear address `a`, `y` base bytes.
+    Sgdt => routine();
+    /// SIDT; as SGDT.
+    Sidt => routine();
+    /// LTR from `a`.
+    Ltr => system();
+    /// LLDT from `a`.
+    Lldt => system();
+    /// `dst` = the task register's selector.
+    Str => routine();
+    /// `dst` = the LDT's selector.
+    Sldt => routine();
+    /// LAR: ZF, and `dst` (`y` bytes) from selector `a`.
+    Lar => routine();
+    /// LSL.
+    Lsl => routine();
+    /// VERR of `a`: ZF.
+    Verr => routine();
+    /// VERW.
+    Verw => routine();
+    /// INVLPG of linear address `a`.
+    Invlpg => system();
+    /// INVPCID: type `b`, descriptor at linear address `a`.
+    Invpcid => system();
+    /// WBINVD, INVD, WBNOINVD.
+    Wbinvd => system();
+    /// CLFLUSH and its kin: checks the address `a`.
+    Clflush => routine();
+    /// HLT.
+    Hlt => system();
+    /// PAUSE.
+    Pause => system();
+    /// CLI.
+    Cli => system();
+    /// STI.
+    Sti => system();
+    /// POPF's register part: RFLAGS = `a`, `y` bytes; RSP is already updated in `b`.
+    WriteFlags => system();
+    /// STAC.
+    Stac => system();
+    /// CLAC.
+    Clac => system();
+    /// IRET with operand size `y` bytes.
+    Iret => system();
+    /// SYSCALL.
+    Syscall => system();
+    /// SYSRET; `y` is the operand size in bytes.
+    Sysret => system();
+    /// INT n with n = `y`.
+    Int => system();
+    /// INT3.
+    Int3 => system();
+    /// INT1.
+    Int1 => system();
+    /// INTO.
+    Into => system();
+    /// Segment register `y` = `a`; then RSP = `b` (POP); then, for LDS and its kin, `dst` = `c` in
+    /// a size of `x` bytes (0: none).
+    LoadSegment => system();
+    /// `dst` = selector of segment register `y`.
+    ReadSegment => int(Class::Move, 0);
+    /// Far jump to selector `a`, offset `b`; `y` operand bytes.
+    JumpFar => system();
+    /// Far call to selector `a`, offset `b`; `y` operand bytes.
+    CallFar => system();
+    /// Far return of operand size `y`, releasing `a`'s... `imm_high` bytes.
+    ReturnFar => system();
+    /// SWAPGS.
+    Swapgs => system();
+    /// RDFSBASE/RDGSBASE: `dst` = `a`, if CR4.FSGSBASE.
+    ReadBase => routine();
+    /// WRFSBASE/WRGSBASE: base `dst` = `a`.
+    WriteBase => routine();
+    /// XGETBV.
+    Xgetbv => routine();
+    /// XSETBV.
+    Xsetbv => system();
+    /// RDRAND or RDSEED into `dst`, `y` bytes.
+    Rdrand => routine();
+    /// UMONITOR of linear address `a`.
+    Umonitor => routine();
+    /// UMWAIT; hints in `a`, deadline in EDX:EAX.
+    Umwait => system();
+    /// TPAUSE.
+    Tpause => system();
+    /// CMPXCHG8B at linear address `a`.
+    Cmpxchg8b => routine();
+    /// CMPXCHG16B.
+    Cmpxchg16b => routine();
+    /// ENTER with frame size `imm & 0xffff` and nesting `y`.
+    Enter => routine();
+    /// PUSHA (`y` bytes each).
+    Pusha => routine();
+    /// POPA.
+    Popa => routine();
+    /// BOUND: `dst` against the pair at linear address `a`, `y` bytes each.
+    Bound => routine();
+    /// DAA, DAS, AAA, AAS, AAM, AAD: `y` says which, `imm` is the base.
+    Decimal => routine();
+    /// ARPL: `dst` adjusted to the RPL of `a`.
+    Arpl => routine();
+    /// SERIALIZE and CPUID-like fences that only end the block.
+    Serialize => OpInfo { faults: false, ..system() };
+
+    // --- user interrupts -----------------------------------------------------------------------
+    /// SENDUIPI with index `a`.
+    Senduipi => system();
+    /// UIRET.
+    Uiret => system();
+    /// CLUI.
+    Clui => system();
+    /// STUI.
+    Stui => system();
+    /// TESTUI.
+    Testui => routine();
+
+    // --- saved state -----------------------------------------------------------------------------
+    /// FXSAVE to linear address `a`; `y` = 1 with REX.W.
+    Fxsave => routine();
+    /// FXRSTOR.
+    Fxrstor => system();
+    /// XSAVE family to linear address `a`; `y` bits: 0 REX.W, 7:4 which (0 XSAVE, 1 XSAVEOPT,
+    /// 2 XSAVEC, 3 XSAVES).
+    Xsave => system();
+    /// XRSTOR (0) or XRSTORS (3).
+    Xrstor => system();
+    /// LDMXCSR from `a`.
+    Ldmxcsr => routine();
+    /// `dst` = MXCSR.
+    Stmxcsr => int(Class::Float, 0);
+
+    // --- vectors: XMM registers in the fields of integer ones ---------------------------------
+    /// `dst = a`.
+    VMov => vector(A);
+    /// Low 32 bits of `dst` = those of `a`.
+    VMov32 => vector(A | D);
+    /// Low 64 bits of `dst` = those of `a`.
+    VMov64 => vector(A | D);
+    /// `dst` = low 64 bits of `a`, zero-extended.
+    VZx64 => vector(A);
+    /// High 64 bits of `dst` = low 64 bits of `a` (MOVLHPS).
+    VLowToHigh => vector(A | D);
+    /// Low 64 bits of `dst` = high 64 bits of `a` (MOVHLPS).
+    VHighToLow => vector(A | D);
+    /// 128-bit load.
+    VLoad128 => vector_load();
+    /// 64-bit load, zero-extended.
+    VLoad64 => vector_load();
+    /// 32-bit load, zero-extended.
+    VLoad32 => vector_load();
+    /// 16-bit load, zero-extended.
+    VLoad16 => vector_load();
+    /// 64-bit load into the low half of `dst`.
+    VLoadLow => OpInfo { vector_reads: D, ..vector_load() };
+    /// 64-bit load into the high half of `dst`.
+    VLoadHigh => OpInfo { vector_reads: D, ..vector_load() };
+    /// 128-bit store of `dst`.
+    VStore128 => vector_store();
+    /// Store of the low 64 bits.
+    VStore64 => vector_store();
+    /// Store of the low 32 bits.
+    VStore32 => vector_store();
+    /// Store of the high 64 bits.
+    VStoreHigh => vector_store();
+    /// `dst` = low 32 bits of general register `a`, zero-extended.
+    VFromGpr32 => OpInfo { reads: A, ..vector(0) };
+    /// `dst` = general register `a`, zero-extended.
+    VFromGpr64 => OpInfo { reads: A, ..vector(0) };
+    /// General register `dst` = low 32 bits of `a`.
+    VToGpr32 => OpInfo { writes_dst: true, writes_vector: false, ..vector(A) };
+    /// General register `dst` = low 64 bits of `a`.
+    VToGpr64 => OpInfo { writes_dst: true, writes_vector: false, ..vector(A) };
+    /// `dst = a & b`.
+    VAnd => vector(A | B);
+    /// `dst = !a & b`.
+    VAndNot => vector(A | B);
+    /// `dst = a | b`.
+    VOr => vector(A | B);
+    /// `dst = a ^ b`.
+    VXor => vector(A | B);
+    /// `dst` = `imm`, zero-extended.
+    VImm => vector(0);
+    /// Frequent packed-integer operations of `a` and `b`, named by their mnemonics; the immediate,
+    /// if there is one, is `imm & 0xff`.
+    VPaddb VPaddw VPaddd VPaddq VPsubb VPsubw VPsubd VPsubq => vector(A | B);
+    /// See VPaddb.
+    VPcmpeqb VPcmpeqw VPcmpeqd VPcmpgtb VPcmpgtd VPminub VPmaxub VPmuludq => vector(A | B);
+    /// See VPaddb.
+    VPunpcklbw VPunpcklwd VPunpckldq VPunpcklqdq VPunpckhbw VPunpckhwd VPunpckhdq VPunpckhqdq => vector(A | B);
+    /// See VPaddb.
+    VPshufb VPalignr VShufps VShufpd => vector(A | B);
+    /// See VPaddb: shifts by the low half of `b`.
+    VPsllw VPslld VPsllq VPsrlw VPsrld VPsrlq VPsrad => vector(A | B);
+    /// The same of `b` alone.
+    VPshufd VPshuflw VPshufhw VMovddup => vector(B);
+    /// `dst` = `a` shifted by `imm & 0xff` bytes.
+    VPslldq VPsrldq => vector(A);
+    /// General register `dst` = the top bits of the elements of `b`.
+    VPmovmskb VMovmskpd => OpInfo { writes_dst: true, writes_vector: false, ..vector(B) };
+    /// `dst` = packed-integer operation `imm >> 16` of `a` and `b` with immediate `imm & 0xff`.
+    VPacked => vector(A | B);
+    /// The same on MMX-sized operands.
+    VPackedMmx => vector(A | B);
+    /// `dst` = packed-integer operation `imm >> 16` of `a`, `b` and a mask in `c`.
+    VPacked3 => vector(A | B | C);
+    /// General register `dst` = packed operation of `a` and `b` that yields an integer.
+    VPackedToGpr => OpInfo { writes_dst: true, writes_vector: false, ..vector(A | B) };
+    /// Flags = packed operation of `a` and `b` (PTEST).
+    VPackedFlags => OpInfo { writes_vector: false, flags_written: rflags::STATUS, ..vector(A | B) };
+    /// Vector `dst` = `a` with element `imm & 0xff` replaced by general register `b`; `imm >> 16`
+    /// is the operation.
+    VInsert => OpInfo { reads: B, ..vector(A) };
+    /// String comparison (PCMPxSTRx): `y` bit 0 explicit lengths (in RAX, RDX), bit 1 mask result
+    /// (XMM0) instead of index (RCX), bit 2 64-bit lengths; `imm` is the control.
+    VStringCompare => OpInfo { writes_vector: false, flags_written: rflags::STATUS, routine: true, ..vector(A | B) };
+    /// The bytes of `dst` whose byte in `b` has its top bit set go to memory at `a + c + imm`; `y`
+    /// (8 or 16) bytes at most.
+    VMaskedStore => OpInfo { reads: A | C, vector_reads: B | D, routine: true, ..store(false) };
+    /// Frequent floating-point operations of `a` and `b`, named by their mnemonics; #XM.
+    VAddss VAddsd VAddps VAddpd VSubss VSubsd VSubps VSubpd => float(A | B);
+    /// See VAddss.
+    VMulss VMulsd VMulps VMulpd VDivss VDivsd VDivps VDivpd => float(A | B);
+    /// See VAddss.
+    VMinss VMinsd VMaxss VMaxsd VSqrtss VSqrtsd VCvtss2sd VCvtsd2ss => float(A | B);
+    /// See VFloatFlags.
+    VComiss VComisd VUcomiss VUcomisd => float_flags();
+    /// See VFloatFromGpr.
+    VCvtsi2ss32 VCvtsi2ss64 VCvtsi2sd32 VCvtsi2sd64 => float_from_gpr();
+    /// See VFloatToGpr.
+    VCvttss2si32 VCvttss2si64 VCvttsd2si32 VCvttsd2si64 => float_to_gpr();
+    /// `dst` = floating-point operation `imm >> 16` of `a` and `b`, immediate `imm & 0xff`; #XM.
+    VFloat => float(A | B);
+    /// Flags = comparison of `a` and `b` (COMISx); #XM.
+    VFloatFlags => float_flags();
+    /// General register `dst` = conversion of `a`; #XM.
+    VFloatToGpr => float_to_gpr();
+    /// Vector `dst` = `a` with its low element converted from general register `b`; #XM.
+    VFloatFromGpr => float_from_gpr();
+    /// Before an MMX instruction: #MF if one is pending; `y` = 1: also TOP = 0 and all tags valid.
+    MmxEnter => routine();
+    /// EMMS.
+    MmxEmpty => routine();
+    /// Vector `dst` = MMX register `y`.
+    MmxRead => OpInfo { routine: true, ..vector(0) };
+    /// MMX register `y` = vector `a`.
+    MmxWrite => OpInfo { routine: true, writes_vector: false, ..vector(A) };
+    /// x87 operation `imm >> 16` on stack register `y`; a memory operand was loaded into T0 (up to
+    /// 64 bits) or V0 (80 bits) before; a result for memory goes there.
+    X87 => OpInfo { class: Class::X87, ..routine() };
+    /// x87 environment and state images at linear address `a`; `imm >> 16` is the operation.
+    X87Image => OpInfo { class: Class::X87, ..routine() };
+}
+
+const fn shift(reads: u8) -> OpInfo {
+    OpInfo {
+        class: Class::Shift,
+        flags_read: rflags::STATUS,
+        ..alu(reads)
+    }
+}
+
+const fn alu_shift(reads: u8) -> OpInfo {
+    OpInfo {
+        class: Class::Shift,
+        ..alu(reads)
+    }
+}
+
+const fn accumulate(class: Class, faults: bool) -> OpInfo {
+    OpInfo {
+        reads: A,
+        flags_written: rflags::STATUS,
+        class,
+        faults,
+        routine: true,
+        ..NONE
+    }
+}
+
+const fn bit_test() -> OpInfo {
+    merge(OpInfo {
+        flags_written: CF,
+        flags_read: rflags::STATUS & !CF,
+        ..alu(A | B)
+    })
+}
+
+const fn carry() -> OpInfo {
+    OpInfo {
+        flags_read: rflags::STATUS,
+        flags_written: CF,
+        class: Class::Integer,
+        ..NONE
+    }
+}
+
+const fn float(reads: u8) -> OpInfo {
+    OpInfo {
+        faults: true,
+        class: Class::Float,
+        ..vector(reads)
+    }
+}
+
+const fn float_flags() -> OpInfo {
+    OpInfo {
+        writes_vector: false,
+        flags_written: rflags::STATUS,
+        ..float(A | B)
+    }
+}
+
+const fn float_to_gpr() -> OpInfo {
+    OpInfo {
+        writes_dst: true,
+        writes_vector: false,
+        ..float(A)
+    }
+}
+
+const fn float_from_gpr() -> OpInfo {
+    OpInfo {
+        reads: B,
+        ..float(A)
+    }
+}
+
+const fn string() -> OpInfo {
+    OpInfo {
+        loads: true,
+        stores: true,
+        class: Class::String,
+        ..system()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_micro_op_is_sixteen_bytes() {
+        assert_eq!(std::mem::size_of::<Uop>(), 16);
+    }
+
+    #[test]
+    fn packed_offsets_keep_their_signs() {
+        let uop = Uop {
+            imm: Uop::pack(-5, -7),
+            ..Uop::new(Op::Branch)
+        };
+        assert_eq!((uop.imm_low(), uop.imm_high()), (-5, -7));
+    }
+
+    #[test]
+    fn every_operation_has_its_own_row() {
+        assert_eq!(Op::ALL.len(), Op::INFO.len());
+        for (number, op) in Op::ALL.iter().enumerate() {
+            assert_eq!(*op as usize, number);
+        }
+    }
+}
