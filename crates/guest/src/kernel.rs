@@ -273,8 +273,11 @@ pub fn release_of(path: &Path) -> Result<String> {
             .then(|| word.to_owned())
     };
     let release = if bytes.get(0x202..0x206) == Some(b"HdrS") {
-        let pointer = u16::from_le_bytes([bytes[0x20e], *bytes.get(0x20f).unwrap_or(&0)]);
-        bytes.get(usize::from(pointer) + 0x200..).and_then(word_at)
+        bytes
+            .get(0x20e..0x210)
+            .map(|pointer| usize::from(u16::from_le_bytes([pointer[0], pointer[1]])))
+            .and_then(|pointer| bytes.get(pointer + 0x200..))
+            .and_then(word_at)
     } else if bytes.starts_with(crate::elf::MAGIC) {
         let banner = b"Linux version ";
         bytes

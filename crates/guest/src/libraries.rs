@@ -147,7 +147,7 @@ impl Finder {
     ) -> Result<Option<(PathBuf, bool)>> {
         let asking = &loaded[asker];
         if name.contains('/') {
-            let path = PathBuf::from(expand(name, &asking.path));
+            let path = PathBuf::from(expand(name, asking));
             if path.is_relative() {
                 return Err(Error::new(
                     Problem::LibraryMissing,
@@ -169,7 +169,7 @@ impl Finder {
                         .object
                         .rpath
                         .iter()
-                        .map(|folder| expand(folder, &loaded[index].path)),
+                        .map(|folder| expand(folder, &loaded[index])),
                 );
                 object = loaded[index].asked_by;
             }
@@ -178,7 +178,7 @@ impl Finder {
             library_path
                 .unwrap_or("")
                 .split([':', ';'])
-                .map(|folder| expand(folder, &asking.path)),
+                .map(|folder| expand(folder, &loaded[0])),
         );
         folders.extend(
             asking
@@ -186,7 +186,7 @@ impl Finder {
                 .runpath
                 .iter()
                 .flatten()
-                .map(|folder| expand(folder, &asking.path)),
+                .map(|folder| expand(folder, asking)),
         );
         // An empty or relative folder means the working folder, which is not searched: what is there is not meant
         // by a program that is to run the same everywhere.
@@ -234,22 +234,24 @@ fn fits(path: &Path) -> bool {
         && is_for_guest(&head)
 }
 
-/// Replaces the tokens of ld.so in a path.
-fn expand(path: &str, object: &Path) -> String {
+/// Replaces the tokens of ld.so in a path that stands in an object.
+fn expand(path: &str, object: &Loaded) -> String {
     if !path.contains('$') {
         return path.to_owned();
     }
-    // The linker takes the folder of the file itself, after links.
-    let real = fs::canonicalize(object).unwrap_or_else(|_| object.to_owned());
-    let origin = real
+    // Of the program the linker takes the real path, as /proc/self/exe has it; of a library the one it was found by.
+    let own = match object.asked_by {
+        None => fs::canonicalize(&object.path).unwrap_or_else(|_| object.path.clone()),
+        Some(_) => object.path.clone(),
+    };
+    let origin = own
         .parent()
         .unwrap_or(Path::new("/"))
         .to_string_lossy()
         .into_owned();
-    let library = if Path::new("/lib/x86_64-linux-gnu").exists() {
-        "lib/x86_64-linux-gnu"
-    } else {
-        "lib64"
+    let library = match Path::new("/lib/x86_64-linux-gnu").exists() {
+        true => "lib/x86_64-linux-gnu",
+        false => "lib64",
     };
     let mut text = path.to_owned();
     for (token, value) in [
@@ -301,7 +303,9 @@ mod tests {
     fn finds_what_ldd_finds() {
         let mut looked_at = 0;
         for entry in fs::read_dir("/usr/bin").unwrap().flatten().take(400) {
-            let path = entry.path();
+            let Ok(path) = entry.path().canonicalize() else {
+                continue;
+            };
             let Ok(bytes) = fs::read(&path) else { continue };
             if !bytes.starts_with(crate::elf::MAGIC) || looked_at == 60 {
                 continue;

@@ -19,5 +19,5 @@ mod uart_interim;
 pub use boot::BootFailure;
 pub use config::MachineConfig;
 pub use log::Warnings;
-pub use machine::{Machine, Output, Stop};
+pub use machine::{DiskError, Machine, Output, Stop};
 pub use snapshot::SnapshotError;

@@ -20,7 +20,7 @@ const CHUNK: usize = 1 << 20;
 const CARRY: usize = 2 * ARCHIVE_ALIGN;
 const HEADER: usize = 110;
 
-/// Memory for reading, made before the guest is ready so that no job pays for its page faults.
+/// Memory for reading.
 pub struct Buffer {
     bytes: Vec<u8>,
     /// Where the bytes start to be aligned as `O_DIRECT` wants them.
@@ -29,16 +29,10 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn new() -> Self {
-        let bytes = vec![0; ARCHIVE_ALIGN + CARRY + CHUNK];
+        // Not zeros, for which the kernel would lend the same page again and again.
+        let bytes = std::hint::black_box(vec![1; ARCHIVE_ALIGN + CARRY + CHUNK]);
         let origin = bytes.as_ptr().align_offset(ARCHIVE_ALIGN);
         Self { bytes, origin }
-    }
-
-    /// Has the kernel put memory behind every page.
-    pub fn touch(&mut self) {
-        for byte in self.bytes.iter_mut().step_by(ARCHIVE_ALIGN) {
-            *std::hint::black_box(byte) = 1;
-        }
     }
 
     fn aligned(&mut self) -> &mut [u8] {
@@ -54,8 +48,11 @@ pub enum Failure {
 
 /// Reads `length` bytes of the archive device and makes the files in them.
 pub fn unpack(length: u64, buffer: &mut Buffer) -> Result<(), Failure> {
-    let device =
-        File::options().read(true).custom_flags(sys::O_DIRECT | sys::O_CLOEXEC).open(ARCHIVE_DEVICE).map_err(Failure::Read)?;
+    let device = File::options()
+        .read(true)
+        .custom_flags(sys::O_DIRECT | sys::O_CLOEXEC)
+        .open(ARCHIVE_DEVICE)
+        .map_err(Failure::Read)?;
     unpack_from(device, length, buffer.aligned(), Path::new("/"))
 }
 
@@ -76,8 +73,14 @@ impl<R: Read> Stream<'_, R> {
             return Err(Failure::Read(io::Error::from(io::ErrorKind::UnexpectedEof)));
         }
         self.buffer.copy_within(self.start..self.end, CARRY - kept);
-        let whole_pages = self.unread.next_multiple_of(ARCHIVE_ALIGN as u64).min(CHUNK as u64) as usize;
-        let count = match self.device.read(&mut self.buffer[CARRY..CARRY + whole_pages]) {
+        let whole_pages = self
+            .unread
+            .next_multiple_of(ARCHIVE_ALIGN as u64)
+            .min(CHUNK as u64) as usize;
+        let count = match self
+            .device
+            .read(&mut self.buffer[CARRY..CARRY + whole_pages])
+        {
             Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             other => other,
         }
@@ -120,10 +123,22 @@ fn padding(length: u64) -> usize {
     (length.wrapping_neg() & 3) as usize
 }
 
-fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -> Result<(), Failure> {
-    let mut stream = Stream { device, unread: length, buffer, start: CARRY, end: CARRY };
+fn unpack_from(
+    device: impl Read,
+    length: u64,
+    buffer: &mut [u8],
+    root: &Path,
+) -> Result<(), Failure> {
+    let mut stream = Stream {
+        device,
+        unread: length,
+        buffer,
+        start: CARRY,
+        end: CARRY,
+    };
     loop {
-        let malformed = |what: &str| Failure::Unpack(PathBuf::new(), io::Error::other(what.to_owned()));
+        let malformed =
+            |what: &str| Failure::Unpack(PathBuf::new(), io::Error::other(what.to_owned()));
         let header = stream.peek(HEADER)?;
         if &header[..6] != b"070701" {
             return Err(malformed("the archive is not in newc format"));
@@ -134,7 +149,12 @@ fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -
                 .and_then(|digits| u32::from_str_radix(digits, 16).ok())
                 .ok_or_else(|| malformed("a header of the archive is damaged"))
         };
-        let (mode, mtime, size, name_size) = (field(1)?, field(5)?, u64::from(field(6)?), field(11)? as usize);
+        let (mode, mtime, size, name_size) = (
+            field(1)?,
+            field(5)?,
+            u64::from(field(6)?),
+            field(11)? as usize,
+        );
         if !(1..=ARCHIVE_ALIGN).contains(&name_size) {
             return Err(malformed("a path in the archive is too long"));
         }
@@ -163,11 +183,16 @@ fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -
                 if size >= ARCHIVE_ALIGN as u64 {
                     return Err(at(io::Error::other("the link's target is too long")));
                 }
-                let target = PathBuf::from(std::ffi::OsStr::from_bytes(stream.peek(size as usize)?));
+                let target =
+                    PathBuf::from(std::ffi::OsStr::from_bytes(stream.peek(size as usize)?));
                 stream.skip(size as usize + padding(size))?;
                 link(&target, &path).map_err(at)?;
             }
-            _ => return Err(at(io::Error::other("neither folder, file nor symbolic link"))),
+            _ => {
+                return Err(at(io::Error::other(
+                    "neither folder, file nor symbolic link",
+                )));
+            }
         }
     }
 }
