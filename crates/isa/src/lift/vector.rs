@@ -1079,8 +1079,6 @@ fn masked_store(b: &mut Builder, i: &Instruction, value: VReg, mask: VReg, bytes
     if b.is64() {
         if segment >= 4 {
             at.segment = Reg::segment_base(segment);
-        } else if segment == 2 {
-            at.x = Uop::STACK;
         }
     } else {
         b.check_segment(Reg::T7, segment, bytes.into(), true);
