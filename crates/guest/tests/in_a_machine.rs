@@ -35,7 +35,10 @@ fn cache() -> PathBuf {
 }
 
 fn prepare(uintr: UintrModule) -> Result<Guest, Error> {
-    GuestBuilder::new().cache(cache()).uintr(uintr).prepare(&mut |line| eprintln!("{line}"))
+    GuestBuilder::new()
+        .cache(cache())
+        .uintr(uintr)
+        .prepare(&mut |line| eprintln!("{line}"))
 }
 
 /// The guest, booted once for all tests; `None` where it cannot be had.
@@ -49,7 +52,12 @@ fn bench() -> Option<&'static Bench> {
             }
             let guest = match prepare(module(STAND_IN)) {
                 Ok(guest) => guest,
-                Err(error) if matches!(error.problem(), Problem::KernelNotFound | Problem::HeadersNotFound | Problem::ToolMissing) => {
+                Err(error)
+                    if matches!(
+                        error.problem(),
+                        Problem::KernelNotFound | Problem::HeadersNotFound | Problem::ToolMissing
+                    ) =>
+                {
                     eprintln!("no kernel to be had: {error}");
                     return None;
                 }
@@ -58,7 +66,13 @@ fn bench() -> Option<&'static Bench> {
             let (snapshot, warnings, console) = Snapshot::take(&guest, 256, 1);
             let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
             fs::create_dir_all(&programs).unwrap();
-            Some(Bench { guest, snapshot, warnings, console, programs })
+            Some(Bench {
+                guest,
+                snapshot,
+                warnings,
+                console,
+                programs,
+            })
         })
         .as_ref();
     if bench.is_none() {
@@ -69,11 +83,15 @@ fn bench() -> Option<&'static Bench> {
 
 impl Bench {
     fn job(&self, builder: JobBuilder) -> Job {
-        builder.cache(cache()).prepare(&self.guest.contents(), &mut |line| eprintln!("{line}")).unwrap()
+        builder
+            .cache(cache())
+            .prepare(&self.guest.contents(), &mut |line| eprintln!("{line}"))
+            .unwrap()
     }
 
     fn run(&self, builder: JobBuilder) -> Run {
-        self.snapshot.run(&self.guest, &self.job(builder), |_, _| false)
+        self.snapshot
+            .run(&self.guest, &self.job(builder), |_, _| false)
     }
 
     fn c(&self, name: &str, text: &str) -> PathBuf {
@@ -92,18 +110,30 @@ fn boots_without_a_word() {
     let Some(bench) = bench() else { return };
     assert_eq!(bench.warnings, Vec::<String>::new());
     // The stand-in is not signed, which the kernel says; nothing else may be said.
-    let said: Vec<&str> = bench.console.lines().filter(|line| !line.trim().is_empty()).collect();
-    let expected = |line: &&str| line.contains("loading out-of-tree module") || line.contains("module verification failed");
+    let said: Vec<&str> = bench
+        .console
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let expected = |line: &&str| {
+        line.contains("loading out-of-tree module") || line.contains("module verification failed")
+    };
     assert!(said.iter().all(expected), "{said:?}");
 }
 
 #[test]
 fn static_and_dynamic_programs() {
     let Some(bench) = bench() else { return };
-    let source = bench.c("hello", "#include <stdio.h>\nint main(void) { printf(\"hello\\n\"); return 42; }");
+    let source = bench.c(
+        "hello",
+        "#include <stdio.h>\nint main(void) { printf(\"hello\\n\"); return 42; }",
+    );
     let run = bench.run(JobBuilder::new(&source));
     assert_eq!((run.text().as_str(), run.status()), ("hello\n", 42));
     let flags = ["-O2", "-static"].map(str::to_owned).to_vec();
     let run = bench.run(JobBuilder::new(&source).c_flags(flags));
-    assert_eq!((run.text().as_str(), run.errors().as_str(), run.status()), ("hello\n", "", 42));
+    assert_eq!(
+        (run.text().as_str(), run.errors().as_str(), run.status()),
+        ("hello\n", "", 42)
+    );
 }

@@ -32,7 +32,10 @@ pub struct Run {
 
 impl Run {
     pub fn status(&self) -> u8 {
-        self.outcome.as_ref().expect("the run has ended").exit_status()
+        self.outcome
+            .as_ref()
+            .expect("the run has ended")
+            .exit_status()
     }
 
     pub fn text(&self) -> String {
@@ -45,7 +48,10 @@ impl Run {
 }
 
 pub fn is_there() -> bool {
-    Command::new("qemu-system-x86_64").arg("--version").output().is_ok()
+    Command::new("qemu-system-x86_64")
+        .arg("--version")
+        .output()
+        .is_ok()
 }
 
 /// A machine that has booted a guest and was put away when the guest was ready.
@@ -56,29 +62,68 @@ pub struct Snapshot {
 }
 
 impl Machine {
-    pub fn start(guest: &Guest, memory_mib: u32, processors: u32, snapshot: Option<&Path>, archive: &[u8]) -> Self {
+    pub fn start(
+        guest: &Guest,
+        memory_mib: u32,
+        processors: u32,
+        snapshot: Option<&Path>,
+        archive: &[u8],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         fs::write(at("disk"), archive).unwrap();
         // The device keeps its size whatever the archive's is: the guest looks at it once.
-        fs::File::options().write(true).open(at("disk")).unwrap().set_len(1 << 30).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(at("disk"))
+            .unwrap()
+            .set_len(1 << 30)
+            .unwrap();
         fs::write(at("kernel"), guest.kernel().unwrap()).unwrap();
         fs::write(at("initramfs"), guest.initramfs().unwrap()).unwrap();
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(["-M", "pc", "-accel", "tcg", "-cpu", "max", "-nodefaults", "-display", "none", "-no-reboot"])
-            .args(["-m", &format!("{memory_mib}M"), "-smp", &processors.to_string()])
+            .args([
+                "-M",
+                "pc",
+                "-accel",
+                "tcg",
+                "-cpu",
+                "max",
+                "-nodefaults",
+                "-display",
+                "none",
+                "-no-reboot",
+            ])
+            .args([
+                "-m",
+                &format!("{memory_mib}M"),
+                "-smp",
+                &processors.to_string(),
+            ])
             .args(["-kernel", &at("kernel"), "-initrd", &at("initramfs")])
             .args(["-append", guest.command_line()])
             .args(["-serial", &format!("file:{}", at("serial"))])
-            .args(["-qmp", &format!("unix:{},server=on,wait=off", at("monitor"))])
-            .args(["-drive", &format!("if=virtio,format=raw,file={}", at("disk"))])
+            .args([
+                "-qmp",
+                &format!("unix:{},server=on,wait=off", at("monitor")),
+            ])
+            .args([
+                "-drive",
+                &format!("if=virtio,format=raw,file={}", at("disk")),
+            ])
             .args(["-device", "virtio-serial-pci"]);
         for port in Port::ALL {
             let name = port.name();
             command
-                .args(["-chardev", &format!("socket,id={name},path={},server=on,wait=off", at(name))])
-                .args(["-device", &format!("virtserialport,chardev={name},name={name}")]);
+                .args([
+                    "-chardev",
+                    &format!("socket,id={name},path={},server=on,wait=off", at(name)),
+                ])
+                .args([
+                    "-device",
+                    &format!("virtserialport,chardev={name},name={name}"),
+                ]);
         }
         if let Some(snapshot) = snapshot {
             command.args(["-incoming", &format!("exec:cat {}", snapshot.display())]);
@@ -92,7 +137,9 @@ impl Machine {
             loop {
                 match UnixStream::connect(folder.path().join(name)) {
                     Ok(stream) => return stream,
-                    Err(error) if Instant::now() > deadline => panic!("QEMU does not open {name}: {error}"),
+                    Err(error) if Instant::now() > deadline => {
+                        panic!("QEMU does not open {name}: {error}")
+                    }
                     Err(_) => thread::sleep(Duration::from_millis(5)),
                 }
             }
@@ -105,7 +152,12 @@ impl Machine {
                 (port, stream)
             })
             .collect();
-        let mut machine = Self { monitor: connect("monitor"), qemu, ports, folder };
+        let mut machine = Self {
+            monitor: connect("monitor"),
+            qemu,
+            ports,
+            folder,
+        };
         machine.ask("qmp_capabilities", "{}");
         machine
     }
@@ -130,11 +182,17 @@ impl Machine {
     }
 
     pub fn console(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.path().join("serial")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("serial")).unwrap_or_default())
+            .into_owned()
     }
 
     /// Carries bytes both ways until `done` says so or all is quiet for a moment after it did.
-    pub fn pump(&mut self, session: &mut Session, run: &mut Run, mut each: impl FnMut(&mut Session, &Run) -> bool) {
+    pub fn pump(
+        &mut self,
+        session: &mut Session,
+        run: &mut Run,
+        mut each: impl FnMut(&mut Session, &Run) -> bool,
+    ) {
         let deadline = Instant::now() + PATIENCE;
         let mut quiet_since = Instant::now();
         let mut done = false;
@@ -176,13 +234,18 @@ impl Machine {
             } else {
                 thread::sleep(Duration::from_micros(200));
             }
-            assert!(Instant::now() < deadline, "nothing happens. {run:?} Console:\n{}", console(&self.folder));
+            assert!(
+                Instant::now() < deadline,
+                "nothing happens. {run:?} Console:\n{}",
+                console(&self.folder)
+            );
         }
     }
 }
 
 fn console(folder: &tempfile::TempDir) -> String {
-    String::from_utf8_lossy(&fs::read(folder.path().join("serial")).unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(&fs::read(folder.path().join("serial")).unwrap_or_default())
+        .into_owned()
 }
 
 impl Drop for Machine {
@@ -195,7 +258,13 @@ impl Drop for Machine {
 impl Snapshot {
     /// Boots the guest and puts the machine away when it is ready. Returns what the guest warned of, and its console.
     pub fn take(guest: &Guest, memory_mib: u32, processors: u32) -> (Self, Vec<String>, String) {
-        let mut machine = Machine::start(guest, memory_mib, processors, None, b"a disk that will have been another");
+        let mut machine = Machine::start(
+            guest,
+            memory_mib,
+            processors,
+            None,
+            b"a disk that will have been another",
+        );
         let mut session = Session::new();
         let mut run = Run::default();
         let mut ready = false;
@@ -204,8 +273,10 @@ impl Snapshot {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("snapshot");
         machine.ask("stop", "{}");
-        let answer =
-            machine.ask("migrate", &format!("{{\"uri\": \"exec:cat > {}\"}}", file.display()));
+        let answer = machine.ask(
+            "migrate",
+            &format!("{{\"uri\": \"exec:cat > {}\"}}", file.display()),
+        );
         assert!(answer.contains("return"), "{answer}");
         let deadline = Instant::now() + PATIENCE;
         while !machine.ask("query-migrate", "{}").contains("\"completed\"") {
@@ -213,7 +284,15 @@ impl Snapshot {
             thread::sleep(Duration::from_millis(20));
         }
         let console = machine.console();
-        (Self { folder, memory_mib, processors }, run.warnings, console)
+        (
+            Self {
+                folder,
+                memory_mib,
+                processors,
+            },
+            run.warnings,
+            console,
+        )
     }
 
     pub fn path(&self) -> PathBuf {
@@ -222,7 +301,13 @@ impl Snapshot {
 
     /// The machine again, with a job's archive on its disk.
     pub fn restore(&self, guest: &Guest, archive: &[u8]) -> Machine {
-        let mut machine = Machine::start(guest, self.memory_mib, self.processors, Some(&self.path()), archive);
+        let mut machine = Machine::start(
+            guest,
+            self.memory_mib,
+            self.processors,
+            Some(&self.path()),
+            archive,
+        );
         let deadline = Instant::now() + PATIENCE;
         while machine.ask("query-status", "{}").contains("inmigrate") {
             assert!(Instant::now() < deadline, "the snapshot does not come back");
@@ -233,7 +318,12 @@ impl Snapshot {
     }
 
     /// Runs a job from its beginning to its end.
-    pub fn run(&self, guest: &Guest, job: &Job, each: impl FnMut(&mut Session, &Run) -> bool) -> Run {
+    pub fn run(
+        &self,
+        guest: &Guest,
+        job: &Job,
+        each: impl FnMut(&mut Session, &Run) -> bool,
+    ) -> Run {
         let mut machine = self.restore(guest, job.archive());
         let mut session = Session::resumed();
         session.start(job);
@@ -261,7 +351,11 @@ impl Machine {
                 }
                 Err(_) => thread::sleep(Duration::from_millis(1)),
             }
-            assert!(Instant::now() < deadline, "the guest does not boot. Console:\n{}", self.console());
+            assert!(
+                Instant::now() < deadline,
+                "the guest does not boot. Console:\n{}",
+                self.console()
+            );
         }
         // The agent goes to sleep after its message; a snapshot of a sleeping guest is the one that is wanted.
         thread::sleep(Duration::from_millis(300));
