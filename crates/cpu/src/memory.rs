@@ -59,7 +59,8 @@ pub trait Memory {
     fn store128(&mut self, address: u64, value: u128) -> Result<(), Stop>;
 
     /// Raises what storing `length` bytes (any number of pages) would raise, and makes sure that
-    /// doing so afterwards needs no restart.
+    /// doing so afterwards needs no restart. Alignment is checked if `length` is that of a single
+    /// access; otherwise that is left to the stores.
     ///
     /// # Errors
     /// [`Stop`].
@@ -506,7 +507,7 @@ impl<'a> FunctionalMemory<'a> {
     ) -> Result<(), Stop> {
         let address = self.wrap(address);
         let length = from.len() as u64;
-        if privilege == self.privilege {
+        if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
         let first = (0x1000 - (address & 0xfff)).min(length) as usize;
@@ -621,6 +622,9 @@ impl Memory for FunctionalMemory<'_> {
 
     fn check_write(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         let privilege = self.privilege;
+        if length.is_power_of_two() && length <= 16 {
+            self.check_alignment(self.wrap(address), length)?;
+        }
         let mut at = address;
         let end = address.wrapping_add(length);
         while at != end {

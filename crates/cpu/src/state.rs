@@ -2,11 +2,11 @@
 
 use crate::flags::StatusFlags;
 use crate::model::CpuModel;
-use crate::x87_interim::X87;
 use ring3_arch::cr::{cr0, cr4, dr, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, rflags};
 use ring3_arithmetic::Mxcsr;
+use ring3_arithmetic::x87::X87;
 use ring3_clock::Ticks;
 use ring3_isa::{CodeMode, CodeSize, REG_COUNT, Reg, Usability, VREG_COUNT};
 use ring3_memory::{PagingState, Privilege};
@@ -153,7 +153,7 @@ impl Cpu {
             system_flags: 0,
             vectors: [0; VREG_COUNT],
             mxcsr: Mxcsr::default(),
-            x87: X87::default(),
+            x87: X87::RESET,
             system: SystemState {
                 segments: [Segment::default(); 6],
                 ldtr: Segment::default(),

@@ -319,6 +319,30 @@ impl X87Op {
         !matches!(self, Fninit | Fnclex | Fnstcw | Fnstsw)
     }
 
+    /// Whether the memory operand, if there is one, is written.
+    pub const fn is_store(self) -> bool {
+        use X87Op::*;
+        matches!(
+            self,
+            FstM32
+                | FstM64
+                | FstpM32
+                | FstpM64
+                | FstpM80
+                | FistM16
+                | FistM32
+                | FistpM16
+                | FistpM32
+                | FistpM64
+                | FisttpM16
+                | FisttpM32
+                | FisttpM64
+                | Fbstp
+                | Fnstcw
+                | Fnstsw
+        )
+    }
+
     /// Whether the instruction and data pointers are left alone: the control instructions of SDM
     /// Vol. 1, "x87 FPU Instruction and Data (Operand) Pointers".
     pub const fn is_control(self) -> bool {
