@@ -146,6 +146,18 @@ impl Machine {
         taken
     }
 
+    /// Gives input to the serial port and returns how many bytes it took.
+    pub fn serial_input(&mut self, bytes: &[u8]) -> usize {
+        let mut effects = Vec::new();
+        let taken = self
+            .chipset
+            .devices
+            .uart
+            .receive(self.now, bytes, &mut effects);
+        self.chipset.carry_out(effects);
+        taken
+    }
+
     /// The number of the console port called `name`, counted from 0.
     pub fn port(&self, name: &str) -> Option<u32> {
         self.config
