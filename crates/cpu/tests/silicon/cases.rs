@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::registers::Registers;
 use ring3_arch::rflags;
 use ring3_isa::CodeSize;
-use ring3_isa::forms::iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use ring3_isa::forms::iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 use ring3_isa::forms::{Address, Encoded, Form, Operands};
 
 /// An instruction with everything that it reads.
@@ -16,7 +16,11 @@ pub struct Case {
 }
 
 /// Draws operands at random.
-struct Draw<'a>(&'a mut Random);
+struct Draw<'a> {
+    random: &'a mut Random,
+    /// Addresses that stand in the instruction are aligned.
+    aligned: bool,
+}
 
 const BASES64: [Register; 16] = [
     Register::RAX,
@@ -47,15 +51,15 @@ fn narrow(register: Register) -> Register {
 
 impl Operands for Draw<'_> {
     fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound as u64) as usize
+        self.random.below(bound as u64) as usize
     }
 
     fn prefers_memory(&mut self) -> bool {
-        self.0.chance(2)
+        self.random.chance(2)
     }
 
     fn address(&mut self) -> Address {
-        let random = &mut self.0;
+        let random = &mut self.random;
         let segment = match random.below(16) {
             0 => Register::GS,
             1 => random.pick(&[Register::ES, Register::CS, Register::SS, Register::DS]),
@@ -91,14 +95,14 @@ impl Operands for Draw<'_> {
                 address.base = Register::RIP;
                 address.index = Register::None;
                 address.scale = 1;
-                address.displacement = place(random, 16, false) as i64;
+                address.displacement = place(random, 16, self.aligned) as i64;
                 address.segment = Register::None;
             }
             2 => {
                 address.base = Register::None;
                 address.index = Register::None;
                 address.scale = 1;
-                address.displacement = place(random, 16, false) as i64;
+                address.displacement = place(random, 16, self.aligned) as i64;
                 address.segment = Register::None;
             }
             _ => {}
@@ -107,9 +111,9 @@ impl Operands for Draw<'_> {
     }
 
     fn immediate(&mut self, _bits: u32) -> u64 {
-        match self.0.below(3) {
-            0 => self.0.below(70),
-            _ => self.0.rough(),
+        match self.random.below(3) {
+            0 => self.random.below(70),
+            _ => self.random.rough(),
         }
     }
 
@@ -195,7 +199,9 @@ fn read(memory: &[u8], address: u64, length: usize) -> Option<u64> {
 impl Case {
     /// A case of this form; `None` if the operands drawn go together badly.
     pub fn draw(form: Form, random: &mut Random) -> Option<Case> {
-        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut Draw(random))?;
+        let aligned = form.code.cpuid_features().contains(&CpuidFeature::SHA) || random.chance(2);
+        let mut draw = Draw { random, aligned };
+        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut draw)?;
         let i = encoded.instruction;
         let register = i.op0_register().full_register();
         if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) && register == Register::RSP {
@@ -242,7 +248,7 @@ impl Case {
         let Some(bytes) = memory_bytes(&i) else {
             return self.aim_value(&i, None, random);
         };
-        let aligned = bytes == 16 && !random.chance(8);
+        let aligned = bytes == 16 && (is_sha(&i) || !random.chance(8));
         let target = place(random, bytes, aligned);
         self.aim_bit_string(&i, random);
         let address = self.aim_address(&i, target);
@@ -411,6 +417,12 @@ impl Case {
             _ => {}
         }
     }
+}
+
+/// The SHA extensions: Intel's manual wants their operand aligned ("Exceptions Type 4"), AMD's
+/// processors do not.
+fn is_sha(i: &Instruction) -> bool {
+    i.cpuid_features().contains(&CpuidFeature::SHA)
 }
 
 /// Size of the explicit memory operand, if there is one.

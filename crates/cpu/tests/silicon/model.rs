@@ -112,7 +112,8 @@ pub fn features() -> FeatureSet {
     }
     if_host_has! {
         "sse3" Sse3, "ssse3" Ssse3, "sse4.1" Sse41, "sse4.2" Sse42, "popcnt" Popcnt, "lzcnt" Lzcnt,
-        "bmi1" Bmi1, "movbe" Movbe, "cmpxchg16b" Cmpxchg16b,
+        "bmi1" Bmi1, "movbe" Movbe, "aes" Aes, "pclmulqdq" Pclmulqdq, "sha" Sha,
+        "gfni" Gfni, "cmpxchg16b" Cmpxchg16b,
     }
     // LAHF and CLFLUSHOPT have no name here; every x86-64 processor since 2015 has them.
     set.with(Lahf).with(Prefetchw)
