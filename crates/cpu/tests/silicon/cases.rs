@@ -4,6 +4,7 @@ use crate::host::{GS_BASE, INSTRUCTION, SCRATCH, SCRATCH_BYTES, TARGET};
 use crate::random::Random;
 use crate::registers::Registers;
 use ring3_arch::rflags;
+use ring3_cpu::flags::StatusFlags;
 use ring3_isa::CodeSize;
 use ring3_isa::forms::iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 use ring3_isa::forms::{Address, Encoded, Form, Operands};
@@ -12,6 +13,8 @@ use ring3_isa::forms::{Address, Encoded, Form, Operands};
 pub struct Case {
     pub encoded: Encoded,
     pub before: Registers,
+    /// The status flags of `before`, in the form in which some earlier instruction left them.
+    pub flags: StatusFlags,
     pub memory: Vec<u8>,
 }
 
@@ -196,6 +199,29 @@ fn read(memory: &[u8], address: u64, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
+/// Status flags as instructions of all kinds leave them.
+fn status_flags(random: &mut Random) -> StatusFlags {
+    let mut flags = StatusFlags::default();
+    flags.set_bits(random.u64());
+    for _ in 0..random.below(3) {
+        let (a, b) = (random.rough(), random.rough());
+        match random.below(11) {
+            0 => flags.set_add::<8>(a, b, a.wrapping_add(b)),
+            1 => flags.set_add::<64>(a, b, a.wrapping_add(b)),
+            2 => flags.set_sub::<16>(a, b, a.wrapping_sub(b)),
+            3 => flags.set_sub::<32>(a, b, a.wrapping_sub(b)),
+            4 => flags.set_logic::<64>(a & b),
+            5 => flags.set_logic::<8>(a ^ b),
+            6 => flags.set_inc::<32>(a, a.wrapping_add(1)),
+            7 => flags.set_dec::<16>(a, a.wrapping_sub(1)),
+            8 => flags.set_shift::<32>(a, b & 1 != 0, b & 2 != 0),
+            9 => flags.set_carry_overflow(a & 1 != 0, b & 1 != 0),
+            _ => flags.set_carry(a & 1 != 0),
+        }
+    }
+    flags
+}
+
 impl Case {
     /// A case of this form; `None` if the operands drawn go together badly.
     pub fn draw(form: Form, random: &mut Random) -> Option<Case> {
@@ -208,10 +234,11 @@ impl Case {
             // The stack would be where the code is.
             return None;
         }
+        let flags = status_flags(random);
         let mut before = Registers {
             general: std::array::from_fn(|_| any_value(random)),
             rip: INSTRUCTION,
-            rflags: rflags::ALWAYS | rflags::IF | (random.u64() & rflags::STATUS),
+            rflags: rflags::ALWAYS | rflags::IF | flags.bits(),
             xmm: [0; 16],
             mxcsr: random.mxcsr(),
         };
@@ -230,6 +257,7 @@ impl Case {
         let mut case = Case {
             encoded,
             before,
+            flags,
             memory,
         };
         case.aim(random);

@@ -148,7 +148,8 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         let mut memory = Flat::new(SCRATCH, case.memory.clone());
         memory.spans = number % 2 == 0;
         let mut registers = case.before.clone();
-        let Some(end) = model::run(cpu, &mut memory, &case.encoded.bytes, &mut registers) else {
+        let code = &case.encoded.bytes;
+        let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
             tally.unimplemented.push(form.code);
             return;
         };
