@@ -4,19 +4,26 @@ use crate::host::{GS_BASE, INSTRUCTION, SCRATCH, SCRATCH_BYTES, TARGET};
 use crate::random::Random;
 use crate::registers::Registers;
 use ring3_arch::rflags;
+use ring3_cpu::flags::StatusFlags;
 use ring3_isa::CodeSize;
-use ring3_isa::forms::iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use ring3_isa::forms::iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 use ring3_isa::forms::{Address, Encoded, Form, Operands};
 
 /// An instruction with everything that it reads.
 pub struct Case {
     pub encoded: Encoded,
     pub before: Registers,
+    /// The status flags of `before`, in the form in which some earlier instruction left them.
+    pub flags: StatusFlags,
     pub memory: Vec<u8>,
 }
 
 /// Draws operands at random.
-struct Draw<'a>(&'a mut Random);
+struct Draw<'a> {
+    random: &'a mut Random,
+    /// Addresses that stand in the instruction are aligned.
+    aligned: bool,
+}
 
 const BASES64: [Register; 16] = [
     Register::RAX,
@@ -47,15 +54,15 @@ fn narrow(register: Register) -> Register {
 
 impl Operands for Draw<'_> {
     fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound as u64) as usize
+        self.random.below(bound as u64) as usize
     }
 
     fn prefers_memory(&mut self) -> bool {
-        self.0.chance(2)
+        self.random.chance(2)
     }
 
     fn address(&mut self) -> Address {
-        let random = &mut self.0;
+        let random = &mut self.random;
         let segment = match random.below(16) {
             0 => Register::GS,
             1 => random.pick(&[Register::ES, Register::CS, Register::SS, Register::DS]),
@@ -91,14 +98,14 @@ impl Operands for Draw<'_> {
                 address.base = Register::RIP;
                 address.index = Register::None;
                 address.scale = 1;
-                address.displacement = place(random, 16, false) as i64;
+                address.displacement = place(random, 16, self.aligned) as i64;
                 address.segment = Register::None;
             }
             2 => {
                 address.base = Register::None;
                 address.index = Register::None;
                 address.scale = 1;
-                address.displacement = place(random, 16, false) as i64;
+                address.displacement = place(random, 16, self.aligned) as i64;
                 address.segment = Register::None;
             }
             _ => {}
@@ -107,9 +114,9 @@ impl Operands for Draw<'_> {
     }
 
     fn immediate(&mut self, _bits: u32) -> u64 {
-        match self.0.below(3) {
-            0 => self.0.below(70),
-            _ => self.0.rough(),
+        match self.random.below(3) {
+            0 => self.random.below(70),
+            _ => self.random.rough(),
         }
     }
 
@@ -192,20 +199,46 @@ fn read(memory: &[u8], address: u64, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
+/// Status flags as instructions of all kinds leave them.
+fn status_flags(random: &mut Random) -> StatusFlags {
+    let mut flags = StatusFlags::default();
+    flags.set_bits(random.u64());
+    for _ in 0..random.below(3) {
+        let (a, b) = (random.rough(), random.rough());
+        match random.below(11) {
+            0 => flags.set_add::<8>(a, b, a.wrapping_add(b)),
+            1 => flags.set_add::<64>(a, b, a.wrapping_add(b)),
+            2 => flags.set_sub::<16>(a, b, a.wrapping_sub(b)),
+            3 => flags.set_sub::<32>(a, b, a.wrapping_sub(b)),
+            4 => flags.set_logic::<64>(a & b),
+            5 => flags.set_logic::<8>(a ^ b),
+            6 => flags.set_inc::<32>(a, a.wrapping_add(1)),
+            7 => flags.set_dec::<16>(a, a.wrapping_sub(1)),
+            8 => flags.set_shift::<32>(a, b & 1 != 0, b & 2 != 0),
+            9 => flags.set_carry_overflow(a & 1 != 0, b & 1 != 0),
+            _ => flags.set_carry(a & 1 != 0),
+        }
+    }
+    flags
+}
+
 impl Case {
     /// A case of this form; `None` if the operands drawn go together badly.
     pub fn draw(form: Form, random: &mut Random) -> Option<Case> {
-        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut Draw(random))?;
+        let aligned = form.code.cpuid_features().contains(&CpuidFeature::SHA) || random.chance(2);
+        let mut draw = Draw { random, aligned };
+        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut draw)?;
         let i = encoded.instruction;
         let register = i.op0_register().full_register();
         if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) && register == Register::RSP {
             // The stack would be where the code is.
             return None;
         }
+        let flags = status_flags(random);
         let mut before = Registers {
             general: std::array::from_fn(|_| any_value(random)),
             rip: INSTRUCTION,
-            rflags: rflags::ALWAYS | rflags::IF | (random.u64() & rflags::STATUS),
+            rflags: rflags::ALWAYS | rflags::IF | flags.bits(),
             xmm: [0; 16],
             mxcsr: random.mxcsr(),
         };
@@ -224,6 +257,7 @@ impl Case {
         let mut case = Case {
             encoded,
             before,
+            flags,
             memory,
         };
         case.aim(random);
@@ -242,7 +276,7 @@ impl Case {
         let Some(bytes) = memory_bytes(&i) else {
             return self.aim_value(&i, None, random);
         };
-        let aligned = bytes == 16 && !random.chance(8);
+        let aligned = bytes == 16 && (is_sha(&i) || !random.chance(8));
         let target = place(random, bytes, aligned);
         self.aim_bit_string(&i, random);
         let address = self.aim_address(&i, target);
@@ -411,6 +445,12 @@ impl Case {
             _ => {}
         }
     }
+}
+
+/// The SHA extensions: Intel's manual wants their operand aligned ("Exceptions Type 4"), AMD's
+/// processors do not.
+fn is_sha(i: &Instruction) -> bool {
+    i.cpuid_features().contains(&CpuidFeature::SHA)
 }
 
 /// Size of the explicit memory operand, if there is one.

@@ -10,7 +10,7 @@ use crate::{host, model};
 use ring3_arch::exception::page_fault;
 use ring3_arch::rflags;
 use ring3_isa::forms::Form;
-use ring3_isa::forms::iced_x86::Code;
+use ring3_isa::forms::iced_x86::{Code, CpuidFeature, OpCodeOperandKind};
 use ring3_isa::{CodeSize, disassemble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -113,7 +113,7 @@ struct Tally {
     executed: u64,
     faulted: u64,
     left_out: BTreeMap<&'static str, BTreeSet<Code>>,
-    unimplemented: Vec<String>,
+    unimplemented: Vec<Code>,
     reports: Vec<String>,
 }
 
@@ -148,8 +148,9 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         let mut memory = Flat::new(SCRATCH, case.memory.clone());
         memory.spans = number % 2 == 0;
         let mut registers = case.before.clone();
-        let Some(end) = model::run(cpu, &mut memory, &case.encoded.bytes, &mut registers) else {
-            tally.unimplemented.push(format!("{:?}", form.code));
+        let code = &case.encoded.bytes;
+        let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
+            tally.unimplemented.push(form.code);
             return;
         };
         assert_eq!(registers.rflags & rflags::TF, 0, "no case single-steps");
@@ -184,6 +185,12 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
     }
 }
 
+fn has_mmx_operand(code: Code) -> bool {
+    use OpCodeOperandKind::{mm_or_mem, mm_reg, mm_rm};
+    let is_mmx = |kind: &OpCodeOperandKind| matches!(kind, mm_reg | mm_rm | mm_or_mem);
+    code.op_code().op_kinds().iter().any(is_mmx)
+}
+
 #[test]
 fn every_form_does_what_the_silicon_does() {
     let mut host = Host::new();
@@ -197,9 +204,20 @@ fn every_form_does_what_the_silicon_does() {
         }
     }
     println!(
-        "{} cases, {} of them faulted; forms left out: {:?}; not implemented: {:?}",
-        tally.executed, tally.faulted, tally.left_out, tally.unimplemented
+        "{} cases, {} of them faulted; {} forms not implemented; left out: {:?}",
+        tally.executed,
+        tally.faulted,
+        tally.unimplemented.len(),
+        tally.left_out
     );
+    // FIXME: x87 and MMX micro-ops have no meaning yet.
+    let expected = |code: &Code| {
+        use CpuidFeature::{FPU, FPU287, FPU387, MMX};
+        let is_x87 = |feature: &CpuidFeature| matches!(feature, FPU | FPU287 | FPU387 | MMX);
+        code.cpuid_features().iter().any(is_x87) || has_mmx_operand(*code)
+    };
+    tally.unimplemented.retain(|code| !expected(code));
+    assert!(tally.unimplemented.is_empty(), "{:?}", tally.unimplemented);
     let shown = tally.reports.len().min(60);
     assert!(
         tally.reports.is_empty(),

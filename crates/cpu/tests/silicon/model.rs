@@ -7,6 +7,7 @@ use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, cpuid::Feature};
 use ring3_arithmetic::Mxcsr;
+use ring3_cpu::flags::StatusFlags;
 use ring3_cpu::{Cpu, CpuModel, Flow, StopReason, adjust_stack_fault, execute};
 use ring3_isa::{FeatureSet, lift_block};
 use std::sync::Arc;
@@ -47,11 +48,12 @@ pub fn user_processor(features: FeatureSet) -> Cpu {
     cpu
 }
 
-/// Executes `code` at the RIP in `registers`; `None` if a micro-op is not implemented.
+/// Executes `code` at the RIP in `registers`, whose status flags are `flags`; `None` if a micro-op is not implemented.
 pub fn run(
     cpu: &mut Cpu,
     memory: &mut Flat,
     code: &[u8],
+    flags: StatusFlags,
     registers: &mut Registers,
 ) -> Option<End> {
     let mut bytes = code.to_vec();
@@ -63,6 +65,8 @@ pub fn run(
     cpu.vectors[..16].copy_from_slice(&registers.xmm);
     cpu.set_rip(start);
     cpu.set_rflags(registers.rflags);
+    cpu.flags = flags;
+    assert_eq!(cpu.rflags(), registers.rflags);
     cpu.mxcsr = Mxcsr::from_bits(registers.mxcsr).expect("no reserved bits");
     let mut end = End::Finished;
     // A repeated string instruction may stop at itself and go on.
@@ -112,7 +116,8 @@ pub fn features() -> FeatureSet {
     }
     if_host_has! {
         "sse3" Sse3, "ssse3" Ssse3, "sse4.1" Sse41, "sse4.2" Sse42, "popcnt" Popcnt, "lzcnt" Lzcnt,
-        "bmi1" Bmi1, "movbe" Movbe, "cmpxchg16b" Cmpxchg16b,
+        "bmi1" Bmi1, "movbe" Movbe, "aes" Aes, "pclmulqdq" Pclmulqdq, "sha" Sha,
+        "gfni" Gfni, "cmpxchg16b" Cmpxchg16b,
     }
     // LAHF and CLFLUSHOPT have no name here; every x86-64 processor since 2015 has them.
     set.with(Lahf).with(Prefetchw)

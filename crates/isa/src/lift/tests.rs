@@ -5,14 +5,14 @@ use crate::forms::iced_x86::{CpuidFeature, Register};
 use crate::forms::{Address, Encoded, Form, Operands};
 use ring3_arch::cpuid::Feature;
 
-/// What x86-64-v2 consists of, and the small extensions of the default processor (which has no
-/// SYSENTER).
+/// What x86-64-v2 consists of, and the extensions that have meanings here.
 fn features() -> FeatureSet {
     use Feature::*;
     FeatureSet::of(&[
         Fpu, Tsc, Msr, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Cmpxchg16b, Sse41,
         Sse42, Movbe, Popcnt, Xsave, Rdrand, Fsgsbase, Invpcid, Rdseed, Smap, Waitpkg, Rdpid,
-        Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm,
+        Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm, Aes, Pclmulqdq, Sha,
+        Gfni, Lzcnt, Bmi1,
     ])
 }
 
