@@ -11,11 +11,15 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod crc;
 pub mod float;
 mod lanes;
 mod mxcsr;
 pub mod packed;
 mod rounding;
 
+pub mod x87;
+
+pub use crc::crc32;
 pub use mxcsr::{Mxcsr, SimdException};
 pub use rounding::Rounding;

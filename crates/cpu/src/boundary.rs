@@ -103,15 +103,14 @@ pub fn at_boundary<M: Memory>(cpu: &mut Cpu, m: &mut M, signals: Signals) -> Bou
             Err(stop) => stopped(cpu, m, stop, false),
         };
     }
-    let breakpoints = instruction_breakpoints(cpu);
-    if breakpoints != 0 && !cpu.has_flag(rflags::RF) {
+    let watching = cpu.system.dr7 & 0xff != 0;
+    if watching && !cpu.has_flag(rflags::RF) {
         let hit = hit_breakpoints(cpu);
         if hit != 0 {
             deliver_fault(cpu, m, Fault::debug(hit));
             return after_delivery(cpu);
         }
     }
-    let watching = cpu.system.dr7 & 0xff != 0;
     if shadow != Shadow::None || watching || cpu.has_flag(rflags::TF | rflags::RF) {
         return Boundary::RunOne;
     }

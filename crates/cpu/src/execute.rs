@@ -8,6 +8,8 @@ use crate::state::Cpu;
 use crate::{routine, string};
 use ring3_arch::exception::{Exception, Fault};
 use ring3_arch::rflags;
+use ring3_arithmetic::float;
+use ring3_arithmetic::packed::{PackedOp, packed};
 use ring3_isa::{Op, Reg, Uop};
 
 /// What follows a micro-op.
@@ -63,6 +65,13 @@ fn base_address(cpu: &Cpu, u: &Uop) -> u64 {
     cpu.reg(u.a)
         .wrapping_add(cpu.reg(u.b) << (u.x & Uop::SCALE))
         .wrapping_add(cpu.reg(u.c))
+}
+
+/// The address of a masked store, whose `b` is a vector.
+pub(crate) fn masked_address(cpu: &Cpu, u: &Uop) -> u64 {
+    cpu.reg(u.a)
+        .wrapping_add(cpu.reg(u.c))
+        .wrapping_add(u.imm as u64)
 }
 
 #[inline(always)]
@@ -463,9 +472,13 @@ fn branch(cpu: &mut Cpu, u: &Uop, taken: bool) -> Flow {
 
 /// The value that a stack segment's fault turns a plain one into: #SS instead of #GP for a
 /// non-canonical address.
-pub fn adjust_stack_fault(u: &Uop, fault: Fault) -> Fault {
+///
+/// A misaligned address is #GP in every segment. SDM Vol. 2, "MOVAPS", "Exceptions Type 1".
+pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
     let info = u.op.info();
-    if u.x & Uop::STACK != 0 && (info.loads || info.stores) && fault == Fault::GP0 {
+    let on_stack = u.x & Uop::STACK != 0 && (info.loads || info.stores);
+    let at = address(cpu, u);
+    if on_stack && fault == Fault::GP0 && !(cpu.is_canonical(at) && !is_aligned(u, at)) {
         Fault::SS0
     } else {
         fault
@@ -550,6 +563,67 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
                 let value = cpu.reg(u.a);
                 write::<$bits>(cpu, u.dst, value);
             }
+        }};
+    }
+
+    macro_rules! packed_inline {
+        ($op:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            cpu.vectors[u.vdst()] = packed(PackedOp::$op, a, b, u.imm as u8);
+        }};
+    }
+    macro_rules! packed_to_general {
+        ($op:ident) => {{
+            let value = packed(PackedOp::$op, 0, cpu.vectors[u.vb()], 0);
+            cpu.set_reg(u.dst, value as u64);
+        }};
+    }
+    macro_rules! completed {
+        ($result:expr) => {
+            match $result {
+                Ok(result) => result,
+                Err(_) => return Err(routine::floating::simd_exception(cpu, m)),
+            }
+        };
+    }
+    macro_rules! scalar {
+        ($element:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            let result = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
+            cpu.vectors[u.vdst()] = with_low(a, result.into(), <$element>::BITS);
+        }};
+    }
+    macro_rules! scalar_of {
+        ($from:ty, $to:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            let result = completed!(float::$f(b as $from, &mut cpu.mxcsr));
+            cpu.vectors[u.vdst()] = with_low(a, result.into(), <$to>::BITS);
+        }};
+    }
+    macro_rules! whole {
+        ($f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            cpu.vectors[u.vdst()] = completed!(float::$f(a, b, &mut cpu.mxcsr));
+        }};
+    }
+    macro_rules! compare {
+        ($element:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            let flags = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
+            cpu.flags.set_bits(flags);
+        }};
+    }
+    macro_rules! from_general {
+        ($from:ty, $to:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.reg(u.b));
+            let result = completed!(float::$f(b as $from, &mut cpu.mxcsr));
+            cpu.vectors[u.vdst()] = with_low(a, result.into(), <$to>::BITS);
+        }};
+    }
+    macro_rules! to_general {
+        ($from:ty, $f:ident) => {{
+            let value = completed!(float::$f(cpu.vectors[u.va()] as $from, &mut cpu.mxcsr));
+            cpu.set_reg(u.dst, value.into());
         }};
     }
 
@@ -1025,10 +1099,98 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::VAndNot => cpu.vectors[u.vdst()] = !cpu.vectors[u.va()] & cpu.vectors[u.vb()],
         Op::VOr => cpu.vectors[u.vdst()] = cpu.vectors[u.va()] | cpu.vectors[u.vb()],
         Op::VXor => cpu.vectors[u.vdst()] = cpu.vectors[u.va()] ^ cpu.vectors[u.vb()],
+        Op::VImm => cpu.vectors[u.vdst()] = (u.imm as u64).into(),
+        Op::VPaddb => packed_inline!(Paddb),
+        Op::VPaddw => packed_inline!(Paddw),
+        Op::VPaddd => packed_inline!(Paddd),
+        Op::VPaddq => packed_inline!(Paddq),
+        Op::VPsubb => packed_inline!(Psubb),
+        Op::VPsubw => packed_inline!(Psubw),
+        Op::VPsubd => packed_inline!(Psubd),
+        Op::VPsubq => packed_inline!(Psubq),
+        Op::VPcmpeqb => packed_inline!(Pcmpeqb),
+        Op::VPcmpeqw => packed_inline!(Pcmpeqw),
+        Op::VPcmpeqd => packed_inline!(Pcmpeqd),
+        Op::VPcmpgtb => packed_inline!(Pcmpgtb),
+        Op::VPcmpgtd => packed_inline!(Pcmpgtd),
+        Op::VPminub => packed_inline!(Pminub),
+        Op::VPmaxub => packed_inline!(Pmaxub),
+        Op::VPmuludq => packed_inline!(Pmuludq),
+        Op::VPunpcklbw => packed_inline!(Punpcklbw),
+        Op::VPunpcklwd => packed_inline!(Punpcklwd),
+        Op::VPunpckldq => packed_inline!(Punpckldq),
+        Op::VPunpcklqdq => packed_inline!(Punpcklqdq),
+        Op::VPunpckhbw => packed_inline!(Punpckhbw),
+        Op::VPunpckhwd => packed_inline!(Punpckhwd),
+        Op::VPunpckhdq => packed_inline!(Punpckhdq),
+        Op::VPunpckhqdq => packed_inline!(Punpckhqdq),
+        Op::VPshufb => packed_inline!(Pshufb),
+        Op::VPalignr => packed_inline!(Palignr),
+        Op::VShufps => packed_inline!(Shufps),
+        Op::VShufpd => packed_inline!(Shufpd),
+        Op::VPsllw => packed_inline!(Psllw),
+        Op::VPslld => packed_inline!(Pslld),
+        Op::VPsllq => packed_inline!(Psllq),
+        Op::VPsrlw => packed_inline!(Psrlw),
+        Op::VPsrld => packed_inline!(Psrld),
+        Op::VPsrlq => packed_inline!(Psrlq),
+        Op::VPsrad => packed_inline!(Psrad),
+        Op::VPshufd => packed_inline!(Pshufd),
+        Op::VPshuflw => packed_inline!(Pshuflw),
+        Op::VPshufhw => packed_inline!(Pshufhw),
+        Op::VMovddup => packed_inline!(Movddup),
+        Op::VPslldq => packed_inline!(Pslldq),
+        Op::VPsrldq => packed_inline!(Psrldq),
+        Op::VPmovmskb => packed_to_general!(Pmovmskb),
+        Op::VMovmskpd => packed_to_general!(Movmskpd),
+        Op::VAddss => scalar!(u32, add_ss),
+        Op::VSubss => scalar!(u32, sub_ss),
+        Op::VMulss => scalar!(u32, mul_ss),
+        Op::VDivss => scalar!(u32, div_ss),
+        Op::VMinss => scalar!(u32, min_ss),
+        Op::VMaxss => scalar!(u32, max_ss),
+        Op::VAddsd => scalar!(u64, add_sd),
+        Op::VSubsd => scalar!(u64, sub_sd),
+        Op::VMulsd => scalar!(u64, mul_sd),
+        Op::VDivsd => scalar!(u64, div_sd),
+        Op::VMinsd => scalar!(u64, min_sd),
+        Op::VMaxsd => scalar!(u64, max_sd),
+        Op::VAddps => whole!(add_ps),
+        Op::VAddpd => whole!(add_pd),
+        Op::VSubps => whole!(sub_ps),
+        Op::VSubpd => whole!(sub_pd),
+        Op::VMulps => whole!(mul_ps),
+        Op::VMulpd => whole!(mul_pd),
+        Op::VDivps => whole!(div_ps),
+        Op::VDivpd => whole!(div_pd),
+        Op::VSqrtss => scalar_of!(u32, u32, sqrt_ss),
+        Op::VSqrtsd => scalar_of!(u64, u64, sqrt_sd),
+        Op::VCvtss2sd => scalar_of!(u32, u64, cvt_ss_to_sd),
+        Op::VCvtsd2ss => scalar_of!(u64, u32, cvt_sd_to_ss),
+        Op::VComiss => compare!(u32, comi_ss),
+        Op::VComisd => compare!(u64, comi_sd),
+        Op::VUcomiss => compare!(u32, ucomi_ss),
+        Op::VUcomisd => compare!(u64, ucomi_sd),
+        Op::VCvtsi2ss32 => from_general!(u32, u32, cvt_i32_to_ss),
+        Op::VCvtsi2ss64 => from_general!(u64, u32, cvt_i64_to_ss),
+        Op::VCvtsi2sd32 => {
+            let value = float::cvt_i32_to_sd(cpu.reg(u.b) as u32);
+            cpu.vectors[u.vdst()] = with_low(cpu.vectors[u.va()], value.into(), 64);
+        }
+        Op::VCvtsi2sd64 => from_general!(u64, u64, cvt_i64_to_sd),
+        Op::VCvttss2si32 => to_general!(u32, cvtt_ss_to_i32),
+        Op::VCvttss2si64 => to_general!(u32, cvtt_ss_to_i64),
+        Op::VCvttsd2si32 => to_general!(u64, cvtt_sd_to_i32),
+        Op::VCvttsd2si64 => to_general!(u64, cvtt_sd_to_i64),
 
         _ => return routine::execute(cpu, m, u),
     }
     Ok(Flow::Continue)
+}
+
+#[inline(always)]
+fn with_low(vector: u128, low: u128, bits: u32) -> u128 {
+    vector >> bits << bits | low
 }
 
 #[inline(always)]

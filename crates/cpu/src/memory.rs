@@ -59,7 +59,8 @@ pub trait Memory {
     fn store128(&mut self, address: u64, value: u128) -> Result<(), Stop>;
 
     /// Raises what storing `length` bytes (any number of pages) would raise, and makes sure that
-    /// doing so afterwards needs no restart.
+    /// doing so afterwards needs no restart. Alignment is checked if `length` is that of a single
+    /// access; otherwise that is left to the stores.
     ///
     /// # Errors
     /// [`Stop`].
@@ -114,7 +115,8 @@ pub trait Memory {
     /// The processor's virtual time; exact for instructions executed alone.
     fn now(&self) -> Ticks;
 
-    /// Control registers, EFER, CPL or AC changed: takes over what translation depends on.
+    /// Control registers, EFER, CS, CPL, AC or debug registers changed: takes over what translation
+    /// and the meaning of code depend on.
     fn configure(&mut self, cpu: &Cpu);
 
     /// Forgets all translations.
@@ -194,6 +196,7 @@ pub struct FunctionalMemory<'a> {
     watch_hits: u64,
     touched: bool,
     reason: StopReason,
+    fetch_key: u32,
 }
 
 impl<'a> FunctionalMemory<'a> {
@@ -221,10 +224,17 @@ impl<'a> FunctionalMemory<'a> {
             watch_hits: 0,
             touched: true,
             reason: StopReason::Restart,
+            fetch_key: 0,
         };
         memory.tlb.apply_protection(memory.code);
         memory.configure(cpu);
         memory
+    }
+
+    /// [`Cpu::fetch_key`] as of the last [`Memory::configure`].
+    #[inline(always)]
+    pub fn fetch_key(&self) -> u32 {
+        self.fetch_key
     }
 
     /// The processor's translations.
@@ -497,7 +507,7 @@ impl<'a> FunctionalMemory<'a> {
     ) -> Result<(), Stop> {
         let address = self.wrap(address);
         let length = from.len() as u64;
-        if privilege == self.privilege {
+        if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
         let first = (0x1000 - (address & 0xfff)).min(length) as usize;
@@ -612,6 +622,9 @@ impl Memory for FunctionalMemory<'_> {
 
     fn check_write(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         let privilege = self.privilege;
+        if length.is_power_of_two() && length <= 16 {
+            self.check_alignment(self.wrap(address), length)?;
+        }
         let mut at = address;
         let end = address.wrapping_add(length);
         while at != end {
@@ -698,13 +711,14 @@ impl Memory for FunctionalMemory<'_> {
     }
 
     fn configure(&mut self, cpu: &Cpu) {
+        self.fetch_key = cpu.fetch_key();
         self.paging = cpu.paging();
         self.privilege = cpu.privilege();
         self.tlb.select(cpu.pcid());
         self.align = cpu.checks_alignment();
         let dr7 = cpu.system.dr7;
         let mut watching = false;
-        for number in 0..4 {
+        for number in 0..if dr7 & 0xff == 0 { 0 } else { 4 } {
             let enabled = dr7 >> (2 * number) & 3 != 0;
             let kind = dr7 >> (16 + 4 * number) & 3;
             let length = [1, 2, 8, 4][(dr7 >> (18 + 4 * number) & 3) as usize];

@@ -2,11 +2,11 @@
 
 use crate::flags::StatusFlags;
 use crate::model::CpuModel;
-use crate::x87_interim::X87;
 use ring3_arch::cr::{cr0, cr4, dr, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, rflags};
 use ring3_arithmetic::Mxcsr;
+use ring3_arithmetic::x87::X87;
 use ring3_clock::Ticks;
 use ring3_isa::{CodeMode, CodeSize, REG_COUNT, Reg, Usability, VREG_COUNT};
 use ring3_memory::{PagingState, Privilege};
@@ -153,7 +153,7 @@ impl Cpu {
             system_flags: 0,
             vectors: [0; VREG_COUNT],
             mxcsr: Mxcsr::default(),
-            x87: X87::default(),
+            x87: X87::RESET,
             system: SystemState {
                 segments: [Segment::default(); 6],
                 ldtr: Segment::default(),
@@ -438,6 +438,11 @@ impl Cpu {
         } else {
             Usability::Usable
         };
+        let mmx = if system.cr0 & cr0::EM != 0 {
+            Usability::Undefined
+        } else {
+            x87
+        };
         let wait = if system.cr0 & (cr0::MP | cr0::TS) == cr0::MP | cr0::TS {
             Usability::NotAvailable
         } else {
@@ -455,6 +460,7 @@ impl Cpu {
             stack32: system.segments[2].attributes & attribute::DB != 0,
             real: !self.is_protected() || self.has_flag(rflags::VM),
             x87,
+            mmx,
             wait,
             sse,
             uintr: system.cr4 & cr4::UINTR != 0,
@@ -468,7 +474,8 @@ impl Cpu {
         mode.size as u32
             | u32::from(mode.stack32) << 2
             | u32::from(mode.real) << 3
-            | (mode.x87 as u32) << 4
+            // Whether x87 can be used follows from whether MMX can.
+            | (mode.mmx as u32) << 4
             | (mode.wait as u32) << 6
             | (mode.sse as u32) << 8
             | u32::from(mode.uintr) << 10

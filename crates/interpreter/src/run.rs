@@ -134,7 +134,9 @@ impl Engine<'_> {
         m: &mut FunctionalMemory<'_>,
         end: Ticks,
     ) -> Option<Exit> {
-        let tag = self.store.tag(m.tlb().epoch(), cpu.fetch_key());
+        let key = m.fetch_key();
+        debug_assert_eq!(key, cpu.fetch_key());
+        let tag = self.store.tag(m.tlb().epoch(), key);
         loop {
             let left = end.0 - m.now.0;
             if left == 0 {
@@ -219,7 +221,9 @@ impl Engine<'_> {
     /// Executes exactly one instruction.
     #[cold]
     fn run_one(&mut self, cpu: &mut Cpu, m: &mut FunctionalMemory<'_>) -> Option<Exit> {
-        let tag = self.store.tag(m.tlb().epoch(), cpu.fetch_key());
+        let key = m.fetch_key();
+        debug_assert_eq!(key, cpu.fetch_key());
+        let tag = self.store.tag(m.tlb().epoch(), key);
         let id: BlockId = match self.store.find(cpu, m, tag) {
             Ok(id) => id,
             Err(fault) => {
@@ -263,7 +267,7 @@ impl Engine<'_> {
         match m.stop_reason() {
             StopReason::Fault(fault) => {
                 let uop = self.store.uops[block.uops as usize + at];
-                self.fault(cpu, m, adjust_stack_fault(&uop, fault));
+                self.fault(cpu, m, adjust_stack_fault(cpu, &uop, fault));
                 None
             }
             StopReason::Restart => {

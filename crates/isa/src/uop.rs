@@ -46,6 +46,12 @@ impl Uop {
     /// In `x`: a preceding LoadModify of the same address has shown that this store cannot fault.
     pub const PROVEN: u8 = 1 << 5;
 
+    /// In `x` of x87 micro-ops, from this bit on: the size of the memory operand (1, 2, 3: 2, 4, 8
+    /// bytes; 0: 10 bytes).
+    pub const X87_SIZE_SHIFT: u32 = 6;
+    /// In `y` of x87 images: the registers follow the environment.
+    pub const X87_REGISTERS: u8 = 1 << 2;
+
     /// A micro-op with nothing but an operation; fill in the rest with struct update.
     pub const fn new(op: Op) -> Uop {
         Uop {
@@ -283,6 +289,13 @@ const fn routine() -> OpInfo {
         routine: true,
         class: Class::System,
         ..NONE
+    }
+}
+
+const fn x87() -> OpInfo {
+    OpInfo {
+        class: Class::X87,
+        ..routine()
     }
 }
 
@@ -650,6 +663,8 @@ ops! {
     Ltr => system();
     /// LLDT from `a`.
     Lldt => system();
+    /// #GP(0) unless CPL is 0; comes before the operand of a privileged instruction is read.
+    Privileged => routine();
     /// `dst` = the task register's selector.
     Str => routine();
     /// `dst` = the LDT's selector.
@@ -822,6 +837,25 @@ ops! {
     VOr => vector(A | B);
     /// `dst = a ^ b`.
     VXor => vector(A | B);
+    /// `dst` = `imm`, zero-extended.
+    VImm => vector(0);
+    /// Frequent packed-integer operations of `a` and `b`, named by their mnemonics; the immediate,
+    /// if there is one, is `imm & 0xff`.
+    VPaddb VPaddw VPaddd VPaddq VPsubb VPsubw VPsubd VPsubq => vector(A | B);
+    /// See VPaddb.
+    VPcmpeqb VPcmpeqw VPcmpeqd VPcmpgtb VPcmpgtd VPminub VPmaxub VPmuludq => vector(A | B);
+    /// See VPaddb.
+    VPunpcklbw VPunpcklwd VPunpckldq VPunpcklqdq VPunpckhbw VPunpckhwd VPunpckhdq VPunpckhqdq => vector(A | B);
+    /// See VPaddb.
+    VPshufb VPalignr VShufps VShufpd => vector(A | B);
+    /// See VPaddb: shifts by the low half of `b`.
+    VPsllw VPslld VPsllq VPsrlw VPsrld VPsrlq VPsrad => vector(A | B);
+    /// The same of `b` alone.
+    VPshufd VPshuflw VPshufhw VMovddup => vector(B);
+    /// `dst` = `a` shifted by `imm & 0xff` bytes.
+    VPslldq VPsrldq => vector(A);
+    /// General register `dst` = the top bits of the elements of `b`.
+    VPmovmskb VMovmskpd => OpInfo { writes_dst: true, writes_vector: false, ..vector(B) };
     /// `dst` = packed-integer operation `imm >> 16` of `a` and `b` with immediate `imm & 0xff`.
     VPacked => vector(A | B);
     /// The same on MMX-sized operands.
@@ -838,14 +872,29 @@ ops! {
     /// String comparison (PCMPxSTRx): `y` bit 0 explicit lengths (in RAX, RDX), bit 1 mask result
     /// (XMM0) instead of index (RCX), bit 2 64-bit lengths; `imm` is the control.
     VStringCompare => OpInfo { writes_vector: false, flags_written: rflags::STATUS, routine: true, ..vector(A | B) };
+    /// The bytes of `dst` whose byte in `b` has its top bit set go to memory at `a + c + imm`; `y`
+    /// (8 or 16) bytes at most.
+    VMaskedStore => OpInfo { reads: A | C, vector_reads: B | D, routine: true, ..store(false) };
+    /// Frequent floating-point operations of `a` and `b`, named by their mnemonics; #XM.
+    VAddss VAddsd VAddps VAddpd VSubss VSubsd VSubps VSubpd => float(A | B);
+    /// See VAddss.
+    VMulss VMulsd VMulps VMulpd VDivss VDivsd VDivps VDivpd => float(A | B);
+    /// See VAddss.
+    VMinss VMinsd VMaxss VMaxsd VSqrtss VSqrtsd VCvtss2sd VCvtsd2ss => float(A | B);
+    /// See VFloatFlags.
+    VComiss VComisd VUcomiss VUcomisd => float_flags();
+    /// See VFloatFromGpr.
+    VCvtsi2ss32 VCvtsi2ss64 VCvtsi2sd32 VCvtsi2sd64 => float_from_gpr();
+    /// See VFloatToGpr.
+    VCvttss2si32 VCvttss2si64 VCvttsd2si32 VCvttsd2si64 => float_to_gpr();
     /// `dst` = floating-point operation `imm >> 16` of `a` and `b`, immediate `imm & 0xff`; #XM.
-    VFloat => OpInfo { faults: true, class: Class::Float, ..vector(A | B) };
+    VFloat => float(A | B);
     /// Flags = comparison of `a` and `b` (COMISx); #XM.
-    VFloatFlags => OpInfo { faults: true, writes_vector: false, class: Class::Float, flags_written: rflags::STATUS, ..vector(A | B) };
+    VFloatFlags => float_flags();
     /// General register `dst` = conversion of `a`; #XM.
-    VFloatToGpr => OpInfo { faults: true, writes_dst: true, writes_vector: false, class: Class::Float, ..vector(A) };
+    VFloatToGpr => float_to_gpr();
     /// Vector `dst` = `a` with its low element converted from general register `b`; #XM.
-    VFloatFromGpr => OpInfo { faults: true, reads: B, class: Class::Float, ..vector(A) };
+    VFloatFromGpr => float_from_gpr();
     /// Before an MMX instruction: #MF if one is pending; `y` = 1: also TOP = 0 and all tags valid.
     MmxEnter => routine();
     /// EMMS.
@@ -854,11 +903,22 @@ ops! {
     MmxRead => OpInfo { routine: true, ..vector(0) };
     /// MMX register `y` = vector `a`.
     MmxWrite => OpInfo { routine: true, writes_vector: false, ..vector(A) };
-    /// x87 operation `imm >> 16` on stack register `y`; a memory operand was loaded into T0 (up to
-    /// 64 bits) or V0 (80 bits) before; a result for memory goes there.
-    X87 => OpInfo { class: Class::X87, ..routine() };
-    /// x87 environment and state images at linear address `a`; `imm >> 16` is the operation.
-    X87Image => OpInfo { class: Class::X87, ..routine() };
+    /// x87 operation `y` on stack register `imm_low`; FNSTSW's result goes to T0. `imm_high` holds
+    /// the instruction's offset from the block's start (bits 15:0) and its opcode (26:16).
+    X87 => x87();
+    /// The same: FCOMI and its siblings.
+    X87Flags => OpInfo { flags_written: rflags::STATUS, ..x87() };
+    /// The same: FCMOVcc.
+    X87Move => OpInfo { flags_read: rflags::STATUS, ..x87() };
+    /// The same with a memory operand of the size in `x`, whose displacement is `imm_low`. `dst` is
+    /// the segment base that has been added to `a` already.
+    X87Load => OpInfo { reads: A | B | C, reads_dst: true, loads: true, ..x87() };
+    /// The same: the operand is written, unless an unmasked exception prevents it.
+    X87Store => OpInfo { reads: A | B | C, reads_dst: true, stores: true, ..x87() };
+    /// FLDENV and FRSTOR: `y` is the format, and [`Uop::X87_REGISTERS`].
+    X87LoadImage => OpInfo { reads: A | B | C, loads: true, ..x87() };
+    /// FNSTENV and FNSAVE.
+    X87StoreImage => OpInfo { reads: A | B | C, stores: true, ..x87() };
 }
 
 const fn shift(reads: u8) -> OpInfo {
@@ -901,6 +961,37 @@ const fn carry() -> OpInfo {
         flags_written: CF,
         class: Class::Integer,
         ..NONE
+    }
+}
+
+const fn float(reads: u8) -> OpInfo {
+    OpInfo {
+        faults: true,
+        class: Class::Float,
+        ..vector(reads)
+    }
+}
+
+const fn float_flags() -> OpInfo {
+    OpInfo {
+        writes_vector: false,
+        flags_written: rflags::STATUS,
+        ..float(A | B)
+    }
+}
+
+const fn float_to_gpr() -> OpInfo {
+    OpInfo {
+        writes_dst: true,
+        writes_vector: false,
+        ..float(A)
+    }
+}
+
+const fn float_from_gpr() -> OpInfo {
+    OpInfo {
+        reads: B,
+        ..float(A)
     }
 }
 

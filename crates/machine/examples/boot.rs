@@ -8,7 +8,7 @@ fn main() {
     let kernel = std::fs::read(&arguments[1]).unwrap();
     let limit: u64 = arguments[2].parse().unwrap();
     let config = MachineConfig {
-        cpus: 1,
+        cpus: std::env::var("CPUS").map_or(1, |n| n.parse().unwrap()),
         ..MachineConfig::default()
     };
     let mut machine = Machine::new(config.clone()).unwrap();

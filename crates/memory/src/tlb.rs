@@ -152,6 +152,13 @@ impl Tlb {
 
     /// Makes `pcid` the current context, keeping what is cached for it.
     pub fn select(&mut self, pcid: u16) {
+        if self
+            .contexts
+            .get(self.current)
+            .is_some_and(|c| c.pcid == pcid)
+        {
+            return;
+        }
         self.clock += 1;
         let clock = self.clock;
         if let Some(found) = self.contexts.iter().position(|c| c.pcid == pcid) {

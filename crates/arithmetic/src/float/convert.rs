@@ -223,6 +223,18 @@ pub fn cvt_dq_to_pd(source: u128) -> u128 {
 /// # Errors
 /// An unmasked exception is due.
 pub fn cvt_dq_to_ps(source: u128, mxcsr: &mut Mxcsr) -> Result<u128, SimdException> {
+    let integers = u32s(source).map(|bits| bits as i32);
+    let rounded = integers.map(|integer| integer as f32);
+    let exact = integers
+        .iter()
+        .zip(rounded)
+        .all(|(integer, rounded)| f64::from(*integer) == f64::from(rounded));
+    if exact || mxcsr.is_ordinary() {
+        if !exact {
+            mxcsr.set_flags(Mxcsr::PE);
+        }
+        return Ok(from_u32s(rounded.map(f32::to_bits)));
+    }
     let result = each(mxcsr, u32s(source).map(u64::from), |bits, environment| {
         element::from_integer(SINGLE, i64::from(bits as i32), environment)
     })?;

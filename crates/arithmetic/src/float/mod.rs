@@ -7,7 +7,7 @@
 //! register with element 0 lowest.
 //!
 //! Every operation that can raise an exception takes `&mut Mxcsr` and sets its sticky flags. If an
-//! unmasked exception arises it returns [`SimdException`], and the destination must be left alone.
+//! unmasked exception arises it returns [`SimdException`](crate::SimdException), and the destination must be left alone.
 //! A NaN result is the first operand that is a NaN, quieted, else the default NaN with its sign set.
 //!
 //! A 256-bit instruction applies the 128-bit function to each half and joins the exceptions.
@@ -24,6 +24,7 @@ mod quick;
 
 pub use approximate::*;
 pub use arithmetic::*;
+pub(crate) use compare::flags_of;
 pub use compare::*;
 pub use convert::*;
 pub use fused::*;

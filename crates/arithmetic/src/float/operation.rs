@@ -22,6 +22,12 @@ macro_rules! operations {
         impl FloatOp {
             /// All of them, in the order of their discriminants.
             pub const ALL: &[FloatOp] = &[$(FloatOp::$name,)*];
+
+            /// The operation with this discriminant, if there is one.
+            #[inline]
+            pub fn from_index(index: u16) -> Option<FloatOp> {
+                FloatOp::ALL.get(usize::from(index)).copied()
+            }
         }
 
         /// Computes `op` on two vectors.

@@ -1,7 +1,8 @@
 //! Integer operations between neighbouring elements, and sums of differences.
 
-use super::integer::{bytes, doublewords};
-use crate::lanes::{from_u16s, from_u32s, from_u64s, u8s, u16s, u32s};
+use super::integer::doublewords;
+use super::swar::BYTES;
+use crate::lanes::{from_u16s, from_u32s, from_u64s, u8s, u16s, u32s, u64s};
 
 /// Even and odd words of the concatenation of `a` (low) and `b`.
 #[inline(always)]
@@ -67,14 +68,12 @@ pub(super) fn pmaddubsw(a: u128, b: u128) -> u128 {
 /// For each half, the sum of the absolute differences of the eight unsigned bytes.
 #[inline(always)]
 pub(super) fn psadbw(a: u128, b: u128) -> u128 {
-    let differences = u8s(bytes(a, b, u8::abs_diff));
-    let sum = |half: usize| {
-        differences[8 * half..8 * half + 8]
-            .iter()
-            .map(|byte| u64::from(*byte))
-            .sum()
-    };
-    from_u64s([sum(0), sum(1)])
+    let differences = BYTES.subtract(BYTES.maximum(a, b), BYTES.minimum(a, b));
+    from_u64s(u64s(differences).map(|half| {
+        const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+        let words = (half & EVEN) + (half >> 8 & EVEN);
+        words.wrapping_mul(0x0001_0001_0001_0001) >> 48
+    }))
 }
 
 /// Eight sums of four absolute differences: a block of four bytes of `b` against eight positions of

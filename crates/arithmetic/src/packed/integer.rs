@@ -1,13 +1,16 @@
 //! Element-wise integer arithmetic, comparison, logic and shifts.
 //!
-//! Written as loops over arrays that the compiler turns into vector instructions.
+//! One element at a time; `swar` has what is worth doing eight at a time.
 
 use crate::lanes::{from_u8s, from_u16s, from_u32s, from_u64s, u8s, u16s, u32s, u64s};
 
 #[inline(always)]
 pub(super) fn bytes(a: u128, b: u128, f: impl Fn(u8, u8) -> u8) -> u128 {
-    let (a, b) = (u8s(a), u8s(b));
-    from_u8s(std::array::from_fn(|i| f(a[i], b[i])))
+    let (mut a, b) = (u8s(a), u8s(b));
+    for (x, y) in a.iter_mut().zip(b) {
+        *x = f(*x, y);
+    }
+    from_u8s(a)
 }
 
 #[inline(always)]
@@ -75,16 +78,6 @@ pub(super) fn pmuldq(a: u128, b: u128) -> u128 {
     quadwords(a, b, |x, y| {
         (i64::from(x as i32) * i64::from(y as i32)) as u64
     })
-}
-
-#[inline(always)]
-pub(super) fn pavgb(a: u128, b: u128) -> u128 {
-    bytes(a, b, |x, y| ((u16::from(x) + u16::from(y) + 1) >> 1) as u8)
-}
-
-#[inline(always)]
-pub(super) fn pavgw(a: u128, b: u128) -> u128 {
-    words(a, b, |x, y| ((u32::from(x) + u32::from(y) + 1) >> 1) as u16)
 }
 
 /// `a` negated, zeroed or kept as the sign of `b` says.

@@ -7,11 +7,15 @@
 //! any state. A 256-bit instruction applies the 128-bit operation to each half, except for those
 //! that cross halves, which are not here.
 
+mod aes;
 mod arrange;
+mod galois;
 mod horizontal;
 mod integer;
 mod operation;
+mod sha;
 mod strings;
+mod swar;
 
 pub use operation::{Packed3Op, PackedOp, packed, packed_mmx, packed3};
 pub use strings::{StringComparison, compare_explicit, compare_implicit};

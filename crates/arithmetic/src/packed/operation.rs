@@ -1,8 +1,12 @@
 //! The operations as values: [`PackedOp`], [`packed`], and how they differ on MMX registers.
 
+use super::aes::*;
 use super::arrange::*;
+use super::galois::*;
 use super::horizontal::*;
 use super::integer::*;
+use super::sha::*;
+use super::swar::{BYTES, WORDS};
 use crate::lanes::{with_low_u32, with_low_u64};
 use ring3_arch::rflags;
 use serde::{Deserialize, Serialize};
@@ -27,6 +31,12 @@ macro_rules! operations {
         impl PackedOp {
             /// All of them, in the order of their discriminants.
             pub const ALL: &[PackedOp] = &[$(PackedOp::$name,)*];
+
+            /// The operation with this discriminant, if there is one.
+            #[inline]
+            pub fn from_index(index: u16) -> Option<PackedOp> {
+                PackedOp::ALL.get(usize::from(index)).copied()
+            }
         }
 
         /// Computes `op` on two XMM registers.
@@ -70,9 +80,9 @@ const fn join(v: u128) -> u64 {
 operations! {
     a, b, immediate;
     /// Adds bytes.
-    Paddb => bytes(a, b, u8::wrapping_add);
+    Paddb => BYTES.add(a, b);
     /// Adds words.
-    Paddw => words(a, b, u16::wrapping_add);
+    Paddw => WORDS.add(a, b);
     /// Adds doublewords.
     Paddd => doublewords(a, b, u32::wrapping_add);
     /// Adds quadwords.
@@ -82,13 +92,13 @@ operations! {
     /// Adds signed words with saturation.
     Paddsw => signed_words(a, b, i16::saturating_add);
     /// Adds unsigned bytes with saturation.
-    Paddusb => bytes(a, b, u8::saturating_add);
+    Paddusb => BYTES.add_saturating(a, b);
     /// Adds unsigned words with saturation.
-    Paddusw => words(a, b, u16::saturating_add);
+    Paddusw => WORDS.add_saturating(a, b);
     /// Subtracts bytes.
-    Psubb => bytes(a, b, u8::wrapping_sub);
+    Psubb => BYTES.subtract(a, b);
     /// Subtracts words.
-    Psubw => words(a, b, u16::wrapping_sub);
+    Psubw => WORDS.subtract(a, b);
     /// Subtracts doublewords.
     Psubd => doublewords(a, b, u32::wrapping_sub);
     /// Subtracts quadwords.
@@ -98,9 +108,9 @@ operations! {
     /// Subtracts signed words with saturation.
     Psubsw => signed_words(a, b, i16::saturating_sub);
     /// Subtracts unsigned bytes with saturation.
-    Psubusb => bytes(a, b, u8::saturating_sub);
+    Psubusb => BYTES.subtract_saturating(a, b);
     /// Subtracts unsigned words with saturation.
-    Psubusw => words(a, b, u16::saturating_sub);
+    Psubusw => WORDS.subtract_saturating(a, b);
     /// Low halves of the products of words.
     Pmullw => words(a, b, u16::wrapping_mul);
     /// High halves of the products of signed words.
@@ -120,9 +130,9 @@ operations! {
     /// Saturated sums of neighbouring products of unsigned (`a`) and signed (`b`) bytes.
     Pmaddubsw => pmaddubsw(a, b);
     /// Rounded averages of unsigned bytes.
-    Pavgb => pavgb(a, b);
+    Pavgb => BYTES.average(a, b);
     /// Rounded averages of unsigned words.
-    Pavgw => pavgw(a, b);
+    Pavgw => WORDS.average(a, b);
     /// Sums of absolute differences of unsigned bytes, one per half.
     Psadbw => psadbw(a, b);
     /// Sums of absolute differences of a block of `b` at eight positions of `a`.
@@ -130,41 +140,41 @@ operations! {
     /// The smallest unsigned word of `b` and where it is.
     Phminposuw => phminposuw(b);
     /// Smaller signed bytes.
-    Pminsb => signed_bytes(a, b, i8::min);
+    Pminsb => BYTES.minimum_signed(a, b);
     /// Smaller signed words.
-    Pminsw => signed_words(a, b, i16::min);
+    Pminsw => WORDS.minimum_signed(a, b);
     /// Smaller signed doublewords.
     Pminsd => signed_doublewords(a, b, i32::min);
     /// Smaller unsigned bytes.
-    Pminub => bytes(a, b, u8::min);
+    Pminub => BYTES.minimum(a, b);
     /// Smaller unsigned words.
-    Pminuw => words(a, b, u16::min);
+    Pminuw => WORDS.minimum(a, b);
     /// Smaller unsigned doublewords.
     Pminud => doublewords(a, b, u32::min);
     /// Greater signed bytes.
-    Pmaxsb => signed_bytes(a, b, i8::max);
+    Pmaxsb => BYTES.maximum_signed(a, b);
     /// Greater signed words.
-    Pmaxsw => signed_words(a, b, i16::max);
+    Pmaxsw => WORDS.maximum_signed(a, b);
     /// Greater signed doublewords.
     Pmaxsd => signed_doublewords(a, b, i32::max);
     /// Greater unsigned bytes.
-    Pmaxub => bytes(a, b, u8::max);
+    Pmaxub => BYTES.maximum(a, b);
     /// Greater unsigned words.
-    Pmaxuw => words(a, b, u16::max);
+    Pmaxuw => WORDS.maximum(a, b);
     /// Greater unsigned doublewords.
     Pmaxud => doublewords(a, b, u32::max);
     /// Ones where bytes are equal.
-    Pcmpeqb => bytes(a, b, |x, y| u8::from(x == y).wrapping_neg());
+    Pcmpeqb => BYTES.equal(a, b);
     /// Ones where words are equal.
-    Pcmpeqw => words(a, b, |x, y| u16::from(x == y).wrapping_neg());
+    Pcmpeqw => WORDS.equal(a, b);
     /// Ones where doublewords are equal.
     Pcmpeqd => doublewords(a, b, |x, y| u32::from(x == y).wrapping_neg());
     /// Ones where quadwords are equal.
     Pcmpeqq => quadwords(a, b, |x, y| u64::from(x == y).wrapping_neg());
     /// Ones where the signed byte of `a` is greater.
-    Pcmpgtb => bytes(a, b, |x, y| u8::from(x as i8 > y as i8).wrapping_neg());
+    Pcmpgtb => BYTES.greater_signed(a, b);
     /// Ones where the signed word of `a` is greater.
-    Pcmpgtw => words(a, b, |x, y| u16::from(x as i16 > y as i16).wrapping_neg());
+    Pcmpgtw => WORDS.greater_signed(a, b);
     /// Ones where the signed doubleword of `a` is greater.
     Pcmpgtd => doublewords(a, b, |x, y| u32::from(x as i32 > y as i32).wrapping_neg());
     /// Ones where the signed quadword of `a` is greater.
@@ -330,6 +340,38 @@ operations! {
     /// The status flags of RFLAGS: ZF if `a` and `b` have no bit in common, CF if `b` has none
     /// outside `a`.
     Ptest => ptest(a, b).into();
+    /// The carry-less product of the quadwords that `immediate` chooses.
+    Pclmulqdq => pclmulqdq(a, b, immediate);
+    /// One round of encryption of `a` with the round key `b`.
+    Aesenc => aesenc(a, b);
+    /// The last round of encryption.
+    Aesenclast => aesenclast(a, b);
+    /// One round of decryption of `a` with the round key `b`.
+    Aesdec => aesdec(a, b);
+    /// The last round of decryption.
+    Aesdeclast => aesdeclast(a, b);
+    /// `b` as a round key for decryption.
+    Aesimc => aesimc(b);
+    /// Part of a round key from `b`; the round constant in `immediate`.
+    Aeskeygenassist => aeskeygenassist(b, immediate);
+    /// Four rounds of SHA-1, the function in `immediate`.
+    Sha1rnds4 => sha1rnds4(a, b, immediate);
+    /// The next E of SHA-1, added to `b`.
+    Sha1nexte => sha1nexte(a, b);
+    /// The first step of the next four words of SHA-1's schedule.
+    Sha1msg1 => sha1msg1(a, b);
+    /// The last step of the next four words of SHA-1's schedule.
+    Sha1msg2 => sha1msg2(a, b);
+    /// The first step of the next four words of SHA-256's schedule.
+    Sha256msg1 => sha256msg1(a, b);
+    /// The last step of the next four words of SHA-256's schedule.
+    Sha256msg2 => sha256msg2(a, b);
+    /// Products in GF(2^8).
+    Gf2p8mulb => gf2p8mulb(a, b);
+    /// The bytes of `a` mapped by the matrices in `b` and the constant `immediate`.
+    Gf2p8affineqb => gf2p8affineqb(a, b, immediate);
+    /// The inverses of the bytes of `a`, mapped likewise.
+    Gf2p8affineinvqb => gf2p8affineinvqb(a, b, immediate);
 }
 
 /// `PTEST`: see [`PackedOp::Ptest`].
@@ -350,6 +392,8 @@ pub enum Packed3Op {
     Blendvps,
     /// Quadwords of `b` where the top bit of the quadword in `c` is set, else of `a`.
     Blendvpd,
+    /// Two rounds of SHA-256: C, D, G, H in `a`, A, B, E, F in `b`, words in `c`.
+    Sha256rnds2,
 }
 
 impl Packed3Op {
@@ -358,7 +402,14 @@ impl Packed3Op {
         Packed3Op::Pblendvb,
         Packed3Op::Blendvps,
         Packed3Op::Blendvpd,
+        Packed3Op::Sha256rnds2,
     ];
+
+    /// The operation with this discriminant, if there is one.
+    #[inline]
+    pub fn from_index(index: u16) -> Option<Packed3Op> {
+        Packed3Op::ALL.get(usize::from(index)).copied()
+    }
 }
 
 /// Computes `op` on three XMM registers; in legacy encodings `c` is XMM0.
@@ -368,5 +419,6 @@ pub fn packed3(op: Packed3Op, a: u128, b: u128, c: u128) -> u128 {
         Packed3Op::Pblendvb => pblendvb(a, b, c),
         Packed3Op::Blendvps => blendvps(a, b, c),
         Packed3Op::Blendvpd => blendvpd(a, b, c),
+        Packed3Op::Sha256rnds2 => sha256rnds2(a, b, c),
     }
 }

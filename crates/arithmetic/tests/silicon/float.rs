@@ -479,3 +479,23 @@ fn every_operation_is_compared() {
         assert!(compared.contains(op) != apart(op), "{op:?}");
     }
 }
+
+/// Every operand, immediate and MXCSR is accepted by every operation.
+#[test]
+fn arbitrary_operands_are_survived() {
+    let mut random = Random::new(8);
+    for op in FloatOp::ALL {
+        for immediate in 0..=255 {
+            for _ in 0..8 {
+                let mxcsr = random.u64() as u32 & 0xffff;
+                let mut after = Mxcsr::from_bits(mxcsr).unwrap();
+                let _ = float(*op, random.u128(), random.u128(), immediate, &mut after);
+                // Only flags change.
+                assert_eq!((after.bits() ^ mxcsr) & !Mxcsr::FLAGS, 0);
+                assert_eq!(mxcsr & !after.bits(), 0);
+            }
+        }
+        assert_eq!(FloatOp::from_index(*op as u16), Some(*op));
+    }
+    assert_eq!(Mxcsr::from_bits(0x1_0000), None);
+}

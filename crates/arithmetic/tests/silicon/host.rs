@@ -32,7 +32,8 @@ pub struct State {
 /// An instruction: changes the state as the host does.
 pub type Instruction = fn(&mut State);
 
-const STATUS: u64 = 0x8d5;
+/// The status flags of RFLAGS.
+pub const STATUS: u64 = 0x8d5;
 
 extern "C" fn resume(
     _signal: libc::c_int,
@@ -150,6 +151,53 @@ macro_rules! mmx {
             }
         }
         run as $crate::host::Instruction
+    }};
+}
+
+/// What an x87 instruction reads and writes. Layout known to the assembly below.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct X87State {
+    /// An FSAVE image, 32-bit protected-mode format.
+    pub image: [u8; 108],
+    pub padding: [u8; 4],
+    /// The memory operand.
+    pub memory: [u8; 16],
+    pub rax: u64,
+    /// The status flags.
+    pub rflags: u64,
+}
+
+/// An x87 instruction: changes the state as the host does.
+pub type X87Instruction = fn(&mut X87State);
+
+/// The x87 instruction written as assembly text; its memory operand is at rsi.
+#[macro_export]
+macro_rules! x87 {
+    ($($text:expr),+) => {{
+        fn run(state: &mut $crate::host::X87State) {
+            // SAFETY: only the registers named here are touched; the x87 is initialised at the end.
+            unsafe {
+                core::arch::asm!(
+                    "frstor [rdi]",
+                    "lea rsi, [rdi + 112]",
+                    "mov rax, [rdi + 128]",
+                    "push [rdi + 136]",
+                    "popfq",
+                    $($text,)+
+                    "pushfq",
+                    "pop [rdi + 136]",
+                    "mov [rdi + 128], rax",
+                    "fnsave [rdi]",
+                    "cld",
+                    in("rdi") state as *mut $crate::host::X87State,
+                    out("rax") _, out("rsi") _,
+                    out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+                    out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+                );
+            }
+        }
+        run as $crate::host::X87Instruction
     }};
 }
 

@@ -10,3 +10,4 @@ mod float;
 mod host;
 mod packed;
 mod random;
+mod x87;

@@ -3,6 +3,7 @@
 use crate::host::{Instruction, State, run};
 use crate::random::{self, Random};
 use crate::{mmx, xmm};
+use ring3_arithmetic::crc32;
 use ring3_arithmetic::packed::{
     Packed3Op, PackedOp, compare_explicit, compare_implicit, packed, packed_mmx, packed3,
 };
@@ -247,6 +248,40 @@ fn arrangements() -> Vec<Case> {
     cases
 }
 
+/// Whether the host has what a group of cases needs; says so if not.
+fn host_has(present: bool, what: &str) -> bool {
+    if !present {
+        eprintln!("no {what}: its operations are not compared");
+    }
+    present
+}
+
+fn ciphers() -> Vec<Case> {
+    let mut cases = Vec::new();
+    if host_has(is_x86_feature_detected!("pclmulqdq"), "PCLMULQDQ") {
+        cases.extend(xmm_immediates!(Pclmulqdq Vectors "pclmulqdq xmm0, xmm1": 0 1 0x10 0x11 0xee));
+    }
+    if host_has(is_x86_feature_detected!("aes"), "AES") {
+        cases.extend(plain!(Vectors: Aesenc Aesenclast Aesdec Aesdeclast Aesimc));
+        cases.extend(
+            xmm_immediates!(Aeskeygenassist Vectors "aeskeygenassist xmm0, xmm1": 0 1 0x36 0xff),
+        );
+    }
+    if host_has(is_x86_feature_detected!("sha"), "SHA") {
+        cases.extend(plain!(Vectors: Sha1nexte Sha1msg1 Sha1msg2 Sha256msg1 Sha256msg2));
+        cases.extend(xmm_immediates!(Sha1rnds4 Vectors "sha1rnds4 xmm0, xmm1": 0 1 2 3 0xff));
+    }
+    if host_has(is_x86_feature_detected!("gfni"), "GFNI") {
+        cases.extend(plain!(Vectors: Gf2p8mulb));
+        cases
+            .extend(xmm_immediates!(Gf2p8affineqb Vectors "gf2p8affineqb xmm0, xmm1": 0 0x5a 0xff));
+        cases.extend(
+            xmm_immediates!(Gf2p8affineinvqb Vectors "gf2p8affineinvqb xmm0, xmm1": 0 0x63 0xff),
+        );
+    }
+    cases
+}
+
 fn mmx_forms() -> Vec<Case> {
     let mut cases = plain_mm!(MmVectors:
         Paddb Paddw Paddd Paddq Paddsb Paddsw Paddusb Paddusw
@@ -292,14 +327,43 @@ fn arrangements_as_on_the_host() {
 }
 
 #[test]
+fn ciphers_as_on_the_host() {
+    check(ciphers());
+}
+
+#[test]
+fn checksums_as_on_the_host() {
+    let cases = [
+        (1, xmm!("crc32 eax, cl")),
+        (2, xmm!("crc32 eax, cx")),
+        (4, xmm!("crc32 eax, ecx")),
+        (8, xmm!("crc32 rax, rcx")),
+    ];
+    let mut random = Random::new(32);
+    for (size, instruction) in cases {
+        for _ in 0..random::rounds(ROUNDS) {
+            let (rax, rcx) = (random.rough(), random.rough());
+            let before = State {
+                rax,
+                rcx,
+                mxcsr: 0x1f80,
+                ..State::default()
+            };
+            let ours = crc32(rax as u32, rcx, size);
+            assert_eq!(u64::from(ours), run(instruction, before).rax);
+        }
+    }
+}
+
+#[test]
 fn mmx_forms_as_on_the_host() {
     check(mmx_forms());
 }
 
 #[test]
-fn blends_by_mask_as_on_the_host() {
-    // The mask is XMM0, so that the destination is XMM1 here and is copied afterwards.
-    let cases = [
+fn operations_with_three_operands_as_on_the_host() {
+    // The third operand is XMM0, so that the destination is XMM1 here and is copied afterwards.
+    let mut cases = vec![
         (
             Packed3Op::Pblendvb,
             xmm!("pblendvb xmm1, xmm2, xmm0", "movdqa xmm0, xmm1"),
@@ -313,24 +377,26 @@ fn blends_by_mask_as_on_the_host() {
             xmm!("blendvpd xmm1, xmm2, xmm0", "movdqa xmm0, xmm1"),
         ),
     ];
-    assert_eq!(cases.len(), Packed3Op::ALL.len());
+    if host_has(is_x86_feature_detected!("sha"), "SHA") {
+        cases.push((
+            Packed3Op::Sha256rnds2,
+            xmm!("sha256rnds2 xmm1, xmm2, xmm0", "movdqa xmm0, xmm1"),
+        ));
+        assert_eq!(cases.len(), Packed3Op::ALL.len());
+    }
     for (op, instruction) in cases {
         let mut random = Random::new(op as u64);
         for _ in 0..random::rounds(ROUNDS) {
             let (a, b) = vectors(&mut random);
-            let mask = vector(&mut random);
+            let c = vector(&mut random);
             let before = State {
-                a: mask,
+                a: c,
                 b: a,
                 c: b,
                 mxcsr: 0x1f80,
                 ..State::default()
             };
-            assert_eq!(
-                packed3(op, a, b, mask),
-                run(instruction, before).a,
-                "{op:?}"
-            );
+            assert_eq!(packed3(op, a, b, c), run(instruction, before).a, "{op:?}");
         }
     }
 }
@@ -439,12 +505,34 @@ fn string_comparisons_as_on_the_host() {
     every_control!(check);
 }
 
-/// No operation is left out above.
+/// No operation is left out above, but those that the host lacks.
 #[test]
 fn every_operation_is_compared() {
-    let groups = [element_wise(), shifts(), arrangements()];
+    let groups = [element_wise(), shifts(), arrangements(), ciphers()];
     let compared: HashSet<PackedOp> = groups.iter().flatten().map(|case| case.op).collect();
+    let complete = is_x86_feature_detected!("pclmulqdq")
+        && is_x86_feature_detected!("aes")
+        && is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("gfni");
     for op in PackedOp::ALL {
-        assert!(compared.contains(op), "{op:?}");
+        let optional = *op as u16 >= PackedOp::Pclmulqdq as u16;
+        assert!(compared.contains(op) || optional && !complete, "{op:?}");
+        assert_eq!(PackedOp::from_index(*op as u16), Some(*op));
+    }
+}
+
+/// Every immediate is accepted by every operation.
+#[test]
+fn arbitrary_immediates_are_survived() {
+    let mut random = Random::new(6);
+    for op in PackedOp::ALL {
+        for immediate in 0..=255 {
+            let (a, b) = vectors(&mut random);
+            let low = packed_mmx(*op, a as u64, b as u64, immediate);
+            let whole = packed(*op, a, b, immediate);
+            if matches!(op, PackedOp::Pand | PackedOp::Paddw | PackedOp::Pcmpgtd) {
+                assert_eq!(low, whole as u64);
+            }
+        }
     }
 }

@@ -161,4 +161,51 @@ impl Random {
             _ => 0x1f80 | (self.u64() as u32 & 0x603f),
         }
     }
+
+    /// An 80-bit number, now and then one without meaning.
+    pub fn f80(&mut self) -> u128 {
+        let sign = (self.below(2) as u128) << 79;
+        let exponent = match self.below(16) {
+            0 => 0,
+            1 => 0x7fff,
+            2 => self.below(4),
+            3 => 0x7fff - self.below(4),
+            4..8 => 16383 - 4 + self.below(8),
+            8..11 => 16383 - 70 + self.below(140),
+            11 => 16383 - 1024 - 60 + self.below(70),
+            12 => 16383 - 128 - 30 + self.below(40),
+            13 => 16383 + self.pick(&[1024, 128]) - 3 + self.below(6),
+            _ => self.u64() & 0x7fff,
+        };
+        let fraction = match self.below(8) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => self.rough(),
+            3 => self.u64() << self.below(64),
+            4 => 1 << 62,
+            5 => u64::MAX << self.below(64),
+            _ => self.u64(),
+        };
+        let integer = if exponent == 0 {
+            self.chance(8)
+        } else {
+            !self.chance(24)
+        };
+        let significand = fraction & !(1 << 63) | u64::from(integer) << 63;
+        sign | u128::from(exponent) << 64 | u128::from(significand)
+    }
+
+    /// An 80-bit number close to another.
+    pub fn f80_near(&mut self, other: u128) -> u128 {
+        match self.below(4) {
+            0 => other,
+            1 => other ^ 1 << 79,
+            2 => other & !0xffff | u128::from(self.below(0x10000)),
+            _ => {
+                let exponent = (other >> 64) as u16;
+                let near = exponent.wrapping_add(self.below(7) as u16).wrapping_sub(3);
+                u128::from(near) << 64 | u128::from(self.u64() | 1 << 63)
+            }
+        }
+    }
 }

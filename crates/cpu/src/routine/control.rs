@@ -163,7 +163,10 @@ const CR0_DEFINED: u64 = cr0::PE
 pub(crate) fn control_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     super::require_cpl0(cpu, m)?;
     match u.op {
-        Op::Clts => cpu.system.cr0 &= !cr0::TS,
+        Op::Clts => {
+            cpu.system.cr0 &= !cr0::TS;
+            m.configure(cpu);
+        }
         Op::Lmsw => {
             // LMSW can set PE but not clear it.
             let value = cpu.reg(u.a) & 0xf;

@@ -1,6 +1,6 @@
 //! Floating-point and vector micro-ops whose meaning is in `ring3-arithmetic`.
 
-use crate::memory::{Memory, Stop};
+use crate::memory::{Memory, Stop, StopReason};
 use crate::state::Cpu;
 use ring3_arch::cr::cr4;
 use ring3_arch::{Exception, Fault};
@@ -21,7 +21,7 @@ fn float_op(u: &Uop) -> FloatOp {
 
 /// An unmasked SIMD exception is #XM if the operating system says it can take it, else #UD.
 #[cold]
-fn simd_exception<M: Memory>(cpu: &Cpu, m: &mut M) -> Stop {
+pub(crate) fn simd_exception<M: Memory>(cpu: &Cpu, m: &mut M) -> Stop {
     if cpu.system.cr4 & cr4::OSXMMEXCPT != 0 {
         m.fault(Fault::new(Exception::Simd, 0))
     } else {
@@ -39,7 +39,7 @@ fn compute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop, a: u128, b: u128) -> Re
 /// Executes a vector or floating-point micro-op.
 ///
 /// # Errors
-/// #XM, #MF; #GP(0) for an invalid MXCSR.
+/// #XM; #GP(0) for an invalid MXCSR.
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     match u.op {
         Op::Ldmxcsr => match Mxcsr::from_bits(cpu.reg(u.a) as u32) {
@@ -81,6 +81,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             cpu.vectors[u.vdst()] = packed(packed_op(u), a, b.into(), u.imm as u8);
         }
         Op::VStringCompare => string_compare(cpu, u),
+        Op::VMaskedStore => masked_store(cpu, m, u)?,
         Op::VFloat => {
             let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
             cpu.vectors[u.vdst()] = compute(cpu, m, u, a, b)?;
@@ -99,7 +100,21 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let (a, b) = (cpu.vectors[u.va()], cpu.reg(u.b));
             cpu.vectors[u.vdst()] = compute(cpu, m, u, a, b.into())?;
         }
-        _ => return crate::routine::x87::execute(cpu, m, u),
+        _ => return Err(m.stop(StopReason::Unimplemented)),
+    }
+    Ok(())
+}
+
+/// MASKMOVDQU and MASKMOVQ. Whether bytes that are not stored to can fault is left open by SDM
+/// Vol. 2, "MASKMOVDQU"; here, as in AMD's processors, they can.
+fn masked_store<M: Memory>(cpu: &Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
+    let at = crate::execute::masked_address(cpu, u);
+    let mask = cpu.vectors[u.vb()].to_le_bytes();
+    let data = cpu.vectors[u.vdst()].to_le_bytes();
+    let count = usize::from(u.y).min(16);
+    m.check_write(at, count as u64)?;
+    for n in (0..count).filter(|n| mask[*n] & 0x80 != 0) {
+        m.store::<1>(at.wrapping_add(n as u64), data[n].into())?;
     }
     Ok(())
 }

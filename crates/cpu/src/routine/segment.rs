@@ -390,6 +390,8 @@ pub(crate) fn load_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Res
         _ => {}
     }
     cpu.set_segment(u.y, segment);
+    // SS.B is part of the code's mode.
+    m.configure(cpu);
     Ok(())
 }
 

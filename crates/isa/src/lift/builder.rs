@@ -1,6 +1,6 @@
 //! Builds a block, instruction by instruction.
 
-use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability};
+use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability, x87};
 use crate::uop::{Op, Uop};
 use crate::{Condition, Reg};
 use iced_x86::{Instruction, OpKind, Register};
@@ -92,6 +92,7 @@ pub(crate) struct Builder {
     /// Offset of the current instruction, and of the next.
     offset: usize,
     next: usize,
+    x87_opcode: u16,
     ended: bool,
 }
 
@@ -103,11 +104,13 @@ impl Builder {
             start: 0,
             offset: 0,
             next: 0,
+            x87_opcode: 0,
             ended: false,
         }
     }
 
-    pub fn begin_instruction(&mut self, i: &Instruction, offset: usize) {
+    pub fn begin_instruction(&mut self, i: &Instruction, offset: usize, bytes: &[u8]) {
+        self.x87_opcode = x87::opcode(bytes);
         self.start = self.block.uops.len();
         self.offset = offset;
         self.next = offset + i.len().max(1);
@@ -216,6 +219,11 @@ impl Builder {
     /// Offset of the instruction after this one, from the block's start.
     pub fn next_offset(&self) -> i64 {
         self.next as i64
+    }
+
+    /// Opcode of this instruction, if it is one of the x87: see [`x87::opcode`].
+    pub fn x87_opcode(&self) -> u16 {
+        self.x87_opcode
     }
 
     /// Offset of this instruction.
@@ -449,7 +457,7 @@ impl Builder {
         let mut memory = self.address(i);
         let lock = if i.has_lock_prefix() { Uop::LOCK } else { 0 };
         if self.is64() {
-            let stack = if segment == 2 { Uop::STACK } else { 0 };
+            let stack = if is_stack_operand(i) { Uop::STACK } else { 0 };
             let base = if segment >= 4 {
                 Reg::segment_base(segment)
             } else {
@@ -525,6 +533,14 @@ impl Builder {
             self.op3(Op::Lea64, dst, dst, memory.segment);
         }
     }
+}
+
+/// In 64-bit mode: whether the memory operand is in the stack segment, so that a non-canonical address
+/// is #SS. The base register decides; overrides other than FS and GS are ignored. SDM Vol. 1,
+/// "Segmentation in 64-Bit Mode".
+pub(crate) fn is_stack_operand(i: &Instruction) -> bool {
+    let base = i.memory_base().full_register();
+    matches!(base, Register::RSP | Register::RBP) && i.memory_segment().number() < 4
 }
 
 /// Bytes of an address in this instruction.

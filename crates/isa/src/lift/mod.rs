@@ -10,6 +10,8 @@ mod integer;
 mod stack;
 mod string;
 mod system;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod x87;
 
@@ -70,8 +72,10 @@ pub struct CodeMode {
     pub stack32: bool,
     /// CR0.PE is clear or RFLAGS.VM is set: segments are loaded without descriptors.
     pub real: bool,
-    /// Whether x87 and MMX can be used (CR0.EM, CR0.TS).
+    /// Whether x87 can be used (CR0.EM, CR0.TS).
     pub x87: Usability,
+    /// Whether MMX can be used: where x87 is emulated it does not exist (CR0.EM, CR0.TS).
+    pub mmx: Usability,
     /// Whether WAIT raises #NM (CR0.MP and CR0.TS).
     pub wait: Usability,
     /// Whether SSE can be used (CR0.EM, CR0.TS, CR4.OSFXSR).
@@ -90,6 +94,7 @@ impl CodeMode {
             stack32: true,
             real: false,
             x87: Usability::Usable,
+            mmx: Usability::Usable,
             wait: Usability::Usable,
             sse: Usability::Usable,
             uintr: true,
@@ -152,7 +157,7 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
         if offset > 0 && must_start_block(&instruction) {
             return Ok(builder.finish());
         }
-        builder.begin_instruction(&instruction, offset);
+        builder.begin_instruction(&instruction, offset, remaining);
         lift_instruction(&mut builder, &instruction);
         builder.finish_instruction();
         if builder.ended()
