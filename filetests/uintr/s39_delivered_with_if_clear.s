@@ -7,6 +7,7 @@
 #   events: user interrupt 7
 #   saved RFLAGS: 0x3002
 #   events:
+#   upid: ON 0 SN 0 NV 0xec PIR 0x100
 #   UIRR: 0x0
 #   [exit 0]
 
@@ -25,6 +26,7 @@ main:
     send_self_ipi NOTIFY
     run_user user, 0x3002
     print_events
+    show_upid upid
     show_uirr
     ret
 

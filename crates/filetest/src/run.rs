@@ -1,13 +1,9 @@
 //! Runs an image on a machine in this process.
 
 use crate::header::Header;
-use ring3_arch::GuestPhys;
 use ring3_boot::{BootParameters, KernelImage, MemoryMap};
 use ring3_machine::{Machine, MachineConfig, Stop};
 use std::path::Path;
-
-/// Where the runtime leaves the exit status, with bit 31 set (see `filetests/runtime/boot.s`).
-const EXIT_STATUS: u64 = 0x10_0020;
 
 /// A program that prints more than this is broken.
 const OUTPUT_MAX: usize = 1 << 20;
@@ -80,7 +76,7 @@ pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String>
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&ending(&machine, &stop));
+    text.push_str(&ending(&stop));
     for warning in machine.warnings().all().keys() {
         text.push_str(&format!("[warning: {warning}]\n"));
     }
@@ -124,27 +120,18 @@ fn through_a_file(mut machine: Machine, image: &Path) -> Result<Machine, String>
     restored
 }
 
-/// The exit status that the runtime left, if the program came to its end.
-fn exit_status(machine: &Machine) -> Option<u32> {
-    let word = machine.ram().read_u64(GuestPhys(EXIT_STATUS))? as u32;
-    (word >> 31 != 0).then_some(word & 0x7fff_ffff)
-}
-
-fn ending(machine: &Machine, stop: &Stop) -> String {
-    match (stop, exit_status(machine)) {
-        (Stop::PowerOff(_) | Stop::Idle, Some(status)) => format!("[exit {status}]\n"),
-        (Stop::PowerOff(None), None) => "[power off]\n".into(),
-        (Stop::PowerOff(Some(status)), None) => format!("[power off, status {status}]\n"),
-        (Stop::Idle, None) => "[every processor waits, and nothing will wake one]\n".into(),
-        (Stop::Reset, _) => "[reset]\n".into(),
-        (Stop::TripleFault(cpu), _) => format!("[triple fault on processor {}]\n", cpu.0),
-        (Stop::InstructionLimit, _) => "[the instruction limit was reached]\n".into(),
-        (Stop::Output, _) => "[the program prints too much]\n".into(),
-        (Stop::Unimplemented { cpu, text, .. }, _) => {
-            format!(
-                "[processor {} met an instruction that nobody has written: {text}]\n",
-                cpu.0
-            )
-        }
+fn ending(stop: &Stop) -> String {
+    match stop {
+        Stop::PowerOff(None) => "[power off]\n".into(),
+        Stop::PowerOff(Some(status)) => format!("[exit {status}]\n"),
+        Stop::Idle => "[every processor waits, and nothing will wake one]\n".into(),
+        Stop::Reset => "[reset]\n".into(),
+        Stop::TripleFault(cpu) => format!("[triple fault on processor {}]\n", cpu.0),
+        Stop::InstructionLimit => "[the instruction limit was reached]\n".into(),
+        Stop::Output => "[the program prints too much]\n".into(),
+        Stop::Unimplemented { cpu, text, .. } => format!(
+            "[processor {} met an instruction that nobody has written: {text}]\n",
+            cpu.0
+        ),
     }
 }
