@@ -1,6 +1,7 @@
 //! Runs an image on a machine in this process.
 
 use crate::header::Header;
+use ring3_arch::CpuIndex;
 use ring3_boot::{BootParameters, KernelImage, MemoryMap};
 use ring3_machine::{Machine, MachineConfig, Stop};
 use std::path::Path;
@@ -18,6 +19,8 @@ pub struct Run {
     /// A hash of everything that the guest could see afterwards; `None` if the machine stopped
     /// because nothing was left to happen, since nobody can say at what time that was.
     pub digest: Option<u64>,
+    /// The processors and the time as text, to see in what two runs differ.
+    pub state: String,
 }
 
 /// How the machine is driven.
@@ -83,6 +86,7 @@ pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String>
     Ok(Run {
         text,
         instructions: machine.instructions(),
+        state: state(&machine),
         digest: (stop != Stop::Idle).then(|| machine.digest()),
     })
 }
@@ -118,6 +122,15 @@ fn through_a_file(mut machine: Machine, image: &Path) -> Result<Machine, String>
     // The machine keeps the file open; nobody else needs its name.
     let _ = std::fs::remove_file(&path);
     restored
+}
+
+fn state(machine: &Machine) -> String {
+    let mut text = format!("time: {}\n", machine.now().0);
+    for n in 0..machine.config().cpus {
+        let cpu = machine.cpu(CpuIndex(n)).canonical();
+        text.push_str(&format!("{cpu:#x?}\n"));
+    }
+    text
 }
 
 fn ending(stop: &Stop) -> String {
