@@ -7,7 +7,7 @@
 #   interrupted inside
 #   RSI has advanced as far: yes
 #   RDI has advanced as far: yes
-#   RFLAGS: 0x246
+#   RFLAGS: 0x10246
 #   after UIRET
 #   RCX: 0x0
 #   all copied: 0x1
