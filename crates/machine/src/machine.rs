@@ -295,10 +295,15 @@ impl Machine {
                         end = end.min(self.times[n]);
                         ran = true;
                     }
-                    Exit::Shutdown => return Some(Stop::TripleFault(CpuIndex(n as u32))),
+                    Exit::Shutdown => {
+                        self.now = self.times[n];
+                        return Some(Stop::TripleFault(CpuIndex(n as u32)));
+                    }
                     Exit::Unimplemented => return Some(self.unimplemented(n)),
                 }
                 if self.chipset.power_off.is_some() || self.chipset.reset {
+                    // The machine's last moment, however the run to it was cut.
+                    self.now = self.times[n];
                     return None;
                 }
             }

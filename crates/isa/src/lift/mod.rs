@@ -188,6 +188,7 @@ fn must_start_block(instruction: &Instruction) -> bool {
             | Rdmsr
             | Wrmsr
             | Hlt
+            | Pause
             | Tpause
             | Umwait
             | Senduipi
