@@ -457,7 +457,7 @@ impl Builder {
         let mut memory = self.address(i);
         let lock = if i.has_lock_prefix() { Uop::LOCK } else { 0 };
         if self.is64() {
-            let stack = if segment == 2 { Uop::STACK } else { 0 };
+            let stack = if is_stack_operand(i) { Uop::STACK } else { 0 };
             let base = if segment >= 4 {
                 Reg::segment_base(segment)
             } else {
@@ -533,6 +533,14 @@ impl Builder {
             self.op3(Op::Lea64, dst, dst, memory.segment);
         }
     }
+}
+
+/// In 64-bit mode: whether the memory operand is in the stack segment, so that a non-canonical address
+/// is #SS. The base register decides; overrides other than FS and GS are ignored. SDM Vol. 1,
+/// "Segmentation in 64-Bit Mode".
+pub(crate) fn is_stack_operand(i: &Instruction) -> bool {
+    let base = i.memory_base().full_register();
+    matches!(base, Register::RSP | Register::RBP) && i.memory_segment().number() < 4
 }
 
 /// Bytes of an address in this instruction.
