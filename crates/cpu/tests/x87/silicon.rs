@@ -245,6 +245,10 @@ fn compare(
         if state.fault != 1 + 14 {
             (state.error_code, state.address) = (0, 0);
         }
+        if last.is_image() {
+            // Microcode may begin at either end.
+            state.address = 0;
+        }
         if own_pointers {
             // Selectors.
             state.image[16..18].fill(0);
