@@ -394,6 +394,10 @@ impl<'a> FunctionalMemory<'a> {
 
     fn check_alignment(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         if self.align && !address.is_multiple_of(length) {
+            // As processors do it: after the check of the address, before paging.
+            if self.paging.long && !GuestVirt(address).is_canonical(48) {
+                return Err(self.fault(Fault::GP0));
+            }
             let fault = Fault::new(ring3_arch::Exception::AlignmentCheck, 0);
             return Err(self.fault(fault));
         }
