@@ -204,8 +204,8 @@ const BOOT: &[Section] = &[
         content: Terms(&[
             ("0", "The guest switched itself off or asked for a restart, or you left with Ctrl-A X."),
             (
-                "2V+1",
-                "The guest wrote V to its debug-exit port (0xf4, isa-debug-exit): the same number as with QEMU, modulo 256.",
+                "0 to 255",
+                "The guest wrote this to its debug-exit port (0xf4). It is the value itself, modulo 256, so that 0 can be a success; QEMU would make it 2V+1.",
             ),
             ("70", "A mistake in ring3 itself; it says how to report it."),
             (

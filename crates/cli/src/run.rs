@@ -458,7 +458,6 @@ enum End {
 struct Run {
     link: Link,
     inbox: Arc<Inbox>,
-    stdin: InputKind,
     /// Whether input can still come.
     input_open: bool,
     host_is_raw: bool,
@@ -503,7 +502,6 @@ impl Run {
         inbox.attend();
         Ok(Run {
             inbox,
-            stdin: streams.stdin,
             input_open,
             host_is_raw: false,
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(link.machine.now())),
