@@ -18,7 +18,6 @@ Commands:
   test    everything continuous integration runs: formatting, lints, all tests, documentation
   check   formatting, lints and the tests that need no guest; before each commit
   bless   rewrites the expectations of the filetests; look at the diff afterwards
-  bench   speed figures, side by side with QEMU where it is installed
   soak    the slow tests: more rounds of what `test` runs briefly
   help    this text
 
@@ -34,7 +33,6 @@ fn main() -> ExitCode {
         "test" => steps::test(),
         "check" => steps::check(),
         "bless" => steps::bless(),
-        "bench" => steps::bench(&arguments[1..]),
         "soak" => steps::soak(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -103,16 +103,6 @@ pub fn bless() -> Outcome {
         .env("BLESS", "1"))
 }
 
-/// `cargo xtask bench`.
-pub fn bench(arguments: &[String]) -> Outcome {
-    ensure(&[GUEST])?;
-    let mut words: Vec<String> = ["run", "--release", "--package", "ring3-bench", "--"]
-        .map(Into::into)
-        .into();
-    words.extend_from_slice(arguments);
-    cargo_run(words)
-}
-
 /// `cargo xtask soak`.
 pub fn soak() -> Outcome {
     ensure(&[GUEST, ORACLES])?;
