@@ -21,6 +21,7 @@ pub struct Case {
 /// Draws operands at random.
 struct Draw<'a> {
     random: &'a mut Random,
+    size: CodeSize,
     /// Addresses that stand in the instruction are aligned.
     aligned: bool,
 }
@@ -62,6 +63,9 @@ impl Operands for Draw<'_> {
     }
 
     fn address(&mut self) -> Address {
+        if self.size == CodeSize::Bits32 {
+            return self.address32();
+        }
         let random = &mut self.random;
         let segment = match random.below(16) {
             0 => Register::GS,
@@ -122,6 +126,60 @@ impl Operands for Draw<'_> {
 
     fn target(&mut self) -> u64 {
         TARGET
+    }
+}
+
+impl Draw<'_> {
+    /// An address of 32-bit code, rarely with 16 bits.
+    fn address32(&mut self) -> Address {
+        let random = &mut self.random;
+        let segment = match random.below(8) {
+            0 => random.pick(&[Register::ES, Register::CS, Register::SS, Register::FS]),
+            _ => Register::None,
+        };
+        let displacement = match random.below(4) {
+            0 => 0,
+            1 | 2 => random.u64() as i8 as i64,
+            _ => random.u64() as i32 as i64,
+        };
+        if random.chance(16) && !self.aligned {
+            let (base, index) = random.pick(&[
+                (Register::BX, Register::SI),
+                (Register::BX, Register::DI),
+                (Register::BP, Register::SI),
+                (Register::BP, Register::DI),
+                (Register::SI, Register::None),
+                (Register::DI, Register::None),
+                (Register::BP, Register::None),
+                (Register::BX, Register::None),
+            ]);
+            return Address {
+                base,
+                index,
+                scale: 1,
+                displacement: displacement as i16 as i64,
+                segment,
+            };
+        }
+        if random.chance(8) {
+            return Address {
+                base: Register::None,
+                index: Register::None,
+                scale: 1,
+                displacement: place(random, 16, self.aligned) as i64,
+                segment,
+            };
+        }
+        let base = Register::EAX + random.below(8) as u32;
+        let index = Register::EAX + random.below(8) as u32;
+        let indexed = random.chance(2) && index != Register::ESP && index != base;
+        Address {
+            base,
+            index: if indexed { index } else { Register::None },
+            scale: if indexed { 1 << random.below(4) } else { 1 },
+            displacement,
+            segment,
+        }
     }
 }
 
@@ -224,13 +282,19 @@ fn status_flags(random: &mut Random) -> StatusFlags {
 
 impl Case {
     /// A case of this form; `None` if the operands drawn go together badly.
-    pub fn draw(form: Form, random: &mut Random) -> Option<Case> {
+    pub fn draw(form: Form, size: CodeSize, random: &mut Random) -> Option<Case> {
         let aligned = form.code.cpuid_features().contains(&CpuidFeature::SHA) || random.chance(2);
-        let mut draw = Draw { random, aligned };
-        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut draw)?;
+        let mut draw = Draw {
+            random,
+            size,
+            aligned,
+        };
+        let encoded = form.encode(size, INSTRUCTION, &mut draw)?;
         let i = encoded.instruction;
         let register = i.op0_register().full_register();
-        if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) && register == Register::RSP {
+        if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp)
+            && matches!(register, Register::RSP | Register::ESP)
+        {
             // The stack would be where the code is.
             return None;
         }
@@ -261,6 +325,11 @@ impl Case {
             memory,
         };
         case.aim(random);
+        if size == CodeSize::Bits32 {
+            for register in &mut case.before.general[..8] {
+                *register &= 0xffff_ffff;
+            }
+        }
         Some(case)
     }
 
@@ -386,6 +455,10 @@ impl Case {
             .wrapping_sub(segment)
             .wrapping_sub(scaled)
             .wrapping_sub(displacement);
+        if base.size() == 2 {
+            // Nothing is mapped that 16 bits reach: the fault tells which address it was.
+            return target;
+        }
         let upper = *self.register(base) & !0xffff_ffff;
         *self.register(base) = if base.size() == 4 {
             (value & 0xffff_ffff) | upper
@@ -436,7 +509,7 @@ impl Case {
                 let value = random.mxcsr() | reserved;
                 write(&mut self.memory, address.unwrap_or(0), &value.to_le_bytes());
             }
-            Popfq | Popf => {
+            Popf | Popfd | Popfq => {
                 // Neither single-stepping nor alignment checks.
                 let rsp = self.before.general[4];
                 let flags = random.u64() & (rflags::STATUS | rflags::DF);

@@ -9,11 +9,11 @@ use ring3_arch::{CpuIndex, cpuid::Feature};
 use ring3_arithmetic::Mxcsr;
 use ring3_cpu::flags::StatusFlags;
 use ring3_cpu::{Cpu, CpuModel, Flow, StopReason, adjust_stack_fault, execute};
-use ring3_isa::{FeatureSet, lift_block};
+use ring3_isa::{CodeSize, FeatureSet, lift_block};
 use std::sync::Arc;
 
-/// A processor in the state in which a 64-bit Linux program runs.
-pub fn user_processor(features: FeatureSet) -> Cpu {
+/// A processor in the state in which a Linux program runs.
+pub fn user_processor(features: FeatureSet, size: CodeSize) -> Cpu {
     let model = Arc::new(CpuModel::default().with_features(features));
     let mut cpu = Cpu::new(CpuIndex(0), model, 1);
     let system = &mut cpu.system;
@@ -22,20 +22,25 @@ pub fn user_processor(features: FeatureSet) -> Cpu {
     system.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     let flat = attribute::P | attribute::S | 3 << attribute::DPL_SHIFT | attribute::G;
     let data = attribute::WRITABLE_READABLE | attribute::ACCESSED;
-    // Linux' selectors: user code 0x33, user stack 0x2b, the others null.
+    // Linux' selectors.
+    let long = size == CodeSize::Bits64;
+    let code = flat | data | attribute::CODE;
+    let code = if long {
+        (0x33, code | attribute::L)
+    } else {
+        (0x23, code | attribute::DB)
+    };
+    let data = (0x2b, flat | data | attribute::DB);
+    let null = (0, 0);
     let segments = [
-        (
-            SegmentName::Cs,
-            0x33,
-            flat | data | attribute::CODE | attribute::L,
-        ),
-        (SegmentName::Ss, 0x2b, flat | data | attribute::DB),
-        (SegmentName::Ds, 0, 0),
-        (SegmentName::Es, 0, 0),
-        (SegmentName::Fs, 0, 0),
-        (SegmentName::Gs, 0, 0),
+        (SegmentName::Cs, code),
+        (SegmentName::Ss, data),
+        (SegmentName::Ds, if long { null } else { data }),
+        (SegmentName::Es, if long { null } else { data }),
+        (SegmentName::Fs, null),
+        (SegmentName::Gs, null),
     ];
-    for (name, selector, attributes) in segments {
+    for (name, (selector, attributes)) in segments {
         let base = if name == SegmentName::Gs { GS_BASE } else { 0 };
         let segment = Segment {
             selector,

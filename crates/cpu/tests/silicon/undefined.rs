@@ -81,6 +81,12 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
         Bt | Bts | Btr | Btc => flags(OF | SF | AF | PF),
         // "TZCNT", "LZCNT"
         Tzcnt | Lzcnt => flags(OF | SF | PF | AF),
+        // "AAA", "AAS"
+        Aaa | Aas => flags(OF | SF | ZF | PF),
+        // "AAD", "AAM"
+        Aad | Aam => flags(OF | AF | CF),
+        // "DAA", "DAS"
+        Daa | Das => flags(OF),
         // "BSWAP": of a 16-bit register
         Bswap if i.op0_register().size() == 2 => Undefined {
             flags: 0,
@@ -121,8 +127,10 @@ pub fn left_out(i: &Instruction) -> Option<&'static str> {
         Reservednop if i.op0_kind() == OpKind::Register && is_0f0d(i) => "is another with AMD",
         // Intel's manual: the source has 16 bits; AMD loads 32.
         Movsxd if i.op0_register().size() == 2 => "is another with AMD",
-        Syscall | Sysenter | Int | Int1 | Int3 => "enters the kernel",
-        Iret | Iretd | Iretq | Sysret | Sysretq | Retf | Lss | Lfs | Lgs => {
+        // Intel's manual: the destination must be writable; AMD: only if it changes.
+        Arpl if i.op0_kind() == OpKind::Memory => "is another with AMD",
+        Syscall | Sysenter | Int | Int1 | Int3 | Into => "enters the kernel",
+        Iret | Iretd | Iretq | Sysret | Sysretq | Retf | Lss | Lfs | Lgs | Lds | Les => {
             "loads segment registers"
         }
         Mov | Pop if i.op0_register().is_segment_register() => "loads segment registers",

@@ -93,6 +93,8 @@ pub(crate) struct Builder {
     offset: usize,
     next: usize,
     ended: bool,
+    /// By how many bytes the stack pointer counts as moved in addresses.
+    pub stack_moved: i64,
 }
 
 impl Builder {
@@ -104,6 +106,7 @@ impl Builder {
             offset: 0,
             next: 0,
             ended: false,
+            stack_moved: 0,
         }
     }
 
@@ -426,6 +429,10 @@ impl Builder {
             Register::None => (Reg::Zero, i.memory_displacement64() as i64),
             // The decoder counts from the block's start, so this is an offset from there.
             Register::RIP | Register::EIP => (Reg::Rip, i.memory_displacement64() as i64),
+            Register::RSP | Register::ESP => (
+                Reg::Rsp,
+                (i.memory_displacement64() as i64).wrapping_add(self.stack_moved),
+            ),
             _ => (Self::gpr(base), i.memory_displacement64() as i64),
         };
         let index_reg = if index == Register::None {

@@ -1,4 +1,4 @@
-//! 64-bit mode.
+//! The comparison.
 
 use crate::cases::Case;
 use crate::flat::Flat;
@@ -117,12 +117,12 @@ struct Tally {
     reports: Vec<String>,
 }
 
-fn report(case: &Case, seed: u64, lines: &[String]) -> String {
+fn report(case: &Case, size: CodeSize, seed: u64, lines: &[String]) -> String {
     let bytes = &case.encoded.bytes;
     let mut text = format!(
         "{:?}, seed {seed:x}: {} [{bytes:02x?}]\n",
         case.encoded.instruction.code(),
-        disassemble(bytes, CodeSize::Bits64, host::INSTRUCTION),
+        disassemble(bytes, size, host::INSTRUCTION),
     );
     for line in lines {
         let _ = writeln!(text, "    {line}");
@@ -133,12 +133,12 @@ fn report(case: &Case, seed: u64, lines: &[String]) -> String {
     text
 }
 
-fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tally) {
+fn visit(form: Form, size: CodeSize, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tally) {
     let mut reported = 0;
     for number in 0..cases_per_form() {
         let seed = (form.code as u64) << 32 | number;
         let mut random = Random::new(seed);
-        let Some(case) = Case::draw(form, &mut random) else {
+        let Some(case) = Case::draw(form, size, &mut random) else {
             continue;
         };
         if let Some(reason) = left_out(&case.encoded.instruction) {
@@ -147,6 +147,7 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         }
         let mut memory = Flat::new(SCRATCH, case.memory.clone());
         memory.spans = number % 2 == 0;
+        memory.narrow = size == CodeSize::Bits32;
         let mut registers = case.before.clone();
         let code = &case.encoded.bytes;
         let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
@@ -159,15 +160,16 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
             memory: memory.bytes,
             end,
         };
+        // Natively, the instruction itself is memory too.
         if let End::Fault { address, .. } = modelled.end
-            && host::is_code(address)
+            && address != 0
+            && (host::is_code(address) || is_at_4_gib(address, size))
         {
-            // Natively there is something: the instruction itself.
             continue;
         }
         host.scratch().copy_from_slice(&case.memory);
         let mut registers = case.before.clone();
-        let end = host.run(&case.encoded.bytes, &mut registers);
+        let end = host.run(&case.encoded.bytes, size, &mut registers);
         let native = After {
             registers,
             memory: host.scratch().to_vec(),
@@ -179,7 +181,7 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         if !lines.is_empty() {
             reported += 1;
             if reported <= 3 {
-                tally.reports.push(report(&case, seed, &lines));
+                tally.reports.push(report(&case, size, seed, &lines));
             }
         }
     }
@@ -191,16 +193,22 @@ fn has_mmx_operand(code: Code) -> bool {
     code.op_code().op_kinds().iter().any(is_mmx)
 }
 
-#[test]
-fn every_form_does_what_the_silicon_does() {
+/// Whether an access may have gone over the end of a 4 GiB segment, which "may or may not cause the
+/// indicated exceptions". SDM Vol. 3, "Limit Checking".
+fn is_at_4_gib(address: u64, size: CodeSize) -> bool {
+    size == CodeSize::Bits32 && !(0x20..0xffff_ffe0).contains(&address)
+}
+
+/// Visits every form of code of this size.
+pub fn every_form(size: CodeSize) {
     let mut host = Host::new();
     let features = model::features();
-    let mut cpu = model::user_processor(features);
+    let mut cpu = model::user_processor(features, size);
     let mut tally = Tally::default();
     let filter = std::env::var("FORM").unwrap_or_default();
-    for form in Form::all(CodeSize::Bits64, features) {
+    for form in Form::all(size, features) {
         if format!("{:?}", form.code).contains(&filter) {
-            visit(form, &mut host, &mut cpu, &mut tally);
+            visit(form, size, &mut host, &mut cpu, &mut tally);
         }
     }
     println!(
