@@ -63,7 +63,7 @@ impl Operands for Draw<'_> {
     }
 
     fn address(&mut self) -> Address {
-        if self.size == CodeSize::Bits32 {
+        if self.size != CodeSize::Bits64 {
             return self.address32();
         }
         let random = &mut self.random;
@@ -130,7 +130,7 @@ impl Operands for Draw<'_> {
 }
 
 impl Draw<'_> {
-    /// An address of 32-bit code, rarely with 16 bits.
+    /// An address outside 64-bit mode, rarely of 16 bits.
     fn address32(&mut self) -> Address {
         let random = &mut self.random;
         let segment = match random.below(8) {
@@ -325,7 +325,7 @@ impl Case {
             memory,
         };
         case.aim(random);
-        if size == CodeSize::Bits32 {
+        if size != CodeSize::Bits64 {
             for register in &mut case.before.general[..8] {
                 *register &= 0xffff_ffff;
             }

@@ -147,7 +147,7 @@ fn visit(form: Form, size: CodeSize, host: &mut Host, cpu: &mut ring3_cpu::Cpu, 
         }
         let mut memory = Flat::new(SCRATCH, case.memory.clone());
         memory.spans = number % 2 == 0;
-        memory.narrow = size == CodeSize::Bits32;
+        memory.narrow = size != CodeSize::Bits64;
         let mut registers = case.before.clone();
         let code = &case.encoded.bytes;
         let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
@@ -196,12 +196,16 @@ fn has_mmx_operand(code: Code) -> bool {
 /// Whether an access may have gone over the end of a 4 GiB segment, which "may or may not cause the
 /// indicated exceptions". SDM Vol. 3, "Limit Checking".
 fn is_at_4_gib(address: u64, size: CodeSize) -> bool {
-    size == CodeSize::Bits32 && !(0x20..0xffff_ffe0).contains(&address)
+    size != CodeSize::Bits64 && !(0x20..0xffff_ffe0).contains(&address)
 }
 
 /// Visits every form of code of this size.
 pub fn every_form(size: CodeSize) {
     let mut host = Host::new();
+    if size == CodeSize::Bits16 && !host.enable_16_bit_code() {
+        println!("left out: the host's kernel does not allow 16-bit code");
+        return;
+    }
     let features = model::features();
     let mut cpu = model::user_processor(features, size);
     let mut tally = Tally::default();

@@ -38,6 +38,8 @@ const FXSAVE_XMM: usize = 160;
 /// Linux' selectors for code.
 const USER_CODE64: u16 = 0x33;
 const USER_CODE32: u16 = 0x23;
+/// The first entry of the process' LDT: 16-bit code, like the others from 0 to 4 GiB.
+pub const USER_CODE16: u16 = 0x07;
 
 /// What the assembly below and the signal handler share with Rust.
 #[repr(C, align(64))]
@@ -301,11 +303,15 @@ fn map(address: u64, bytes: usize, protection: libc::c_int) {
     );
 }
 
-/// A jump of 32-bit code to 64-bit code at `address`.
-fn far_jump_to(address: u64) -> [u8; 7] {
-    let mut code = [0xea, 0, 0, 0, 0, 0, 0];
-    code[1..5].copy_from_slice(&(address as u32).to_le_bytes());
-    code[5..].copy_from_slice(&USER_CODE64.to_le_bytes());
+/// A jump of 16-bit or 32-bit code to 64-bit code at `address`.
+fn far_jump_to(address: u64, size: CodeSize) -> Vec<u8> {
+    let mut code = Vec::new();
+    if size == CodeSize::Bits16 {
+        code.push(0x66);
+    }
+    code.push(0xea);
+    code.extend_from_slice(&(address as u32).to_le_bytes());
+    code.extend_from_slice(&USER_CODE64.to_le_bytes());
     code
 }
 
@@ -352,13 +358,31 @@ impl Host {
         Host { _lock: lock }
     }
 
+    /// Makes 16-bit code possible; `false` if the kernel does not (CONFIG_MODIFY_LDT_SYSCALL).
+    pub fn enable_16_bit_code(&mut self) -> bool {
+        // Linux' struct user_desc: entry 0, base 0, limit 4 GiB; of the flags, contents = code (2)
+        // and limit_in_pages.
+        let descriptor = [0u32, 0, 0xf_ffff, 2 << 1 | 1 << 4];
+        const WRITE: libc::c_int = 1;
+        // SAFETY: the kernel reads sixteen bytes; nothing else in this process uses the LDT.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_modify_ldt,
+                WRITE,
+                descriptor.as_ptr(),
+                size_of_val(&descriptor),
+            )
+        };
+        result == 0
+    }
+
     /// The memory that instructions may use.
     pub fn scratch(&mut self) -> &mut [u8] {
         // SAFETY: mapped by `new` for the life of the process, and borrowed with `self`.
         unsafe { std::slice::from_raw_parts_mut(SCRATCH as *mut u8, SCRATCH_BYTES) }
     }
 
-    /// Executes `code`, one instruction of 32-bit or 64-bit code, which stands at [`INSTRUCTION`].
+    /// Executes `code`, one instruction of code of the given size, which stands at [`INSTRUCTION`].
     pub fn run(&mut self, code: &[u8], size: CodeSize, registers: &mut Registers) -> End {
         assert!(code.len() <= 15);
         let long = size == CodeSize::Bits64;
@@ -374,8 +398,8 @@ impl Host {
             // The ways out of 64-bit code, which lie beyond the reach of 32-bit code, once more.
             put(0x60, &exit);
             put(0x70, &exit_at_target);
-            put(code.len(), &far_jump_to(INSTRUCTION + 0x60));
-            put(0x40, &far_jump_to(INSTRUCTION + 0x70));
+            put(code.len(), &far_jump_to(INSTRUCTION + 0x60, size));
+            put(0x40, &far_jump_to(INSTRUCTION + 0x70, size));
         }
         // SAFETY: the code page is mapped and ours. The code that runs can reach `SHARED`, the
         // scratch memory and whatever random addresses hit, which is nothing that is mapped: the
@@ -393,7 +417,12 @@ impl Host {
             shared.general = registers.general;
             shared.rflags = registers.rflags;
             shared.entry = INSTRUCTION;
-            shared.entry_far = INSTRUCTION | u64::from(USER_CODE32) << 32;
+            let selector = if size == CodeSize::Bits16 {
+                USER_CODE16
+            } else {
+                USER_CODE32
+            };
+            shared.entry_far = INSTRUCTION | u64::from(selector) << 32;
             shared.jumped = 0;
             shared.fault = 0;
             if long {

@@ -1,7 +1,7 @@
 //! Executes one instruction by its micro-ops.
 
 use crate::flat::{Flat, describe};
-use crate::host::GS_BASE;
+use crate::host::{GS_BASE, USER_CODE16};
 use crate::registers::{End, Registers};
 use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
@@ -25,10 +25,10 @@ pub fn user_processor(features: FeatureSet, size: CodeSize) -> Cpu {
     // Linux' selectors.
     let long = size == CodeSize::Bits64;
     let code = flat | data | attribute::CODE;
-    let code = if long {
-        (0x33, code | attribute::L)
-    } else {
-        (0x23, code | attribute::DB)
+    let code = match size {
+        CodeSize::Bits64 => (0x33, code | attribute::L),
+        CodeSize::Bits32 => (0x23, code | attribute::DB),
+        CodeSize::Bits16 => (USER_CODE16, code),
     };
     let data = (0x2b, flat | data | attribute::DB);
     let null = (0, 0);
