@@ -12,7 +12,6 @@ start_processor:
     push rbx
     push r12
     mov ebx, edi
-    mov dword ptr [rip + processors_started], 1
     # The trampoline is position-dependent: it knows that it is at TRAMPOLINE.
     mov edi, TRAMPOLINE
     lea rsi, [rip + trampoline]
@@ -95,8 +94,6 @@ trampoline32:
 
 .data
 .balign 8
-.globl processors_started
-processors_started: .long 0
 starting_number: .long 0
 processor_ready: .long 0
 # What each processor is to call; it writes 0 when it has.

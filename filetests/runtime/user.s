@@ -3,7 +3,8 @@
 .include "runtime.inc"
 .text
 
-# User code at RDI with stack RSI, RFLAGS EDX, code segment ECX. Returns when it leaves.
+# Code at RDI with stack RSI, RFLAGS EDX, code segment ECX, stack segment R8D: at the privilege level
+# that the selectors say, which is not 0. Returns when it leaves.
 .globl enter_user
 enter_user:
     pushfq
@@ -14,10 +15,14 @@ enter_user:
     push r14
     push r15
     call this_cpu
-    lea r8, [rip + kernel_rsp]
-    mov [r8 + 8 * rax], rsp
+    lea r9, [rip + kernel_rsp]
+    mov [r9 + 8 * rax], rsp
     mov dword ptr [rip + fault_vector], -1
-    push USER_DS
+    # For 32-bit code; 64-bit code doesn't mind.
+    mov eax, USER_DS
+    mov ds, eax
+    mov es, eax
+    push r8
     push rsi
     push rdx
     push rcx

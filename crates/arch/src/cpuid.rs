@@ -133,6 +133,8 @@ features! {
     Bmi1 = 7, 0, Ebx, 3;
     /// AVX2.
     Avx2 = 7, 0, Ebx, 5;
+    /// The x87 data pointer is updated only by instructions with an unmasked exception.
+    FdpExceptionOnly = 7, 0, Ebx, 6;
     /// Supervisor-mode execution prevention.
     Smep = 7, 0, Ebx, 7;
     /// BMI2.
@@ -141,6 +143,8 @@ features! {
     Erms = 7, 0, Ebx, 9;
     /// INVPCID.
     Invpcid = 7, 0, Ebx, 10;
+    /// The x87 instruction and data pointers have no selectors.
+    NoFpuSelectors = 7, 0, Ebx, 13;
     /// RDSEED.
     Rdseed = 7, 0, Ebx, 18;
     /// ADCX and ADOX.

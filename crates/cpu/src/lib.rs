@@ -15,7 +15,6 @@ pub mod model;
 pub mod routine;
 pub mod state;
 mod string;
-mod x87_interim;
 
 pub use boundary::{Boundary, after_one, at_boundary, before_one, deliver_fault};
 pub use execute::{Flow, adjust_stack_fault, execute};

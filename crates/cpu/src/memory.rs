@@ -59,7 +59,8 @@ pub trait Memory {
     fn store128(&mut self, address: u64, value: u128) -> Result<(), Stop>;
 
     /// Raises what storing `length` bytes (any number of pages) would raise, and makes sure that
-    /// doing so afterwards needs no restart.
+    /// doing so afterwards needs no restart. Alignment is checked if `length` is that of a single
+    /// access; otherwise that is left to the stores.
     ///
     /// # Errors
     /// [`Stop`].
@@ -393,6 +394,10 @@ impl<'a> FunctionalMemory<'a> {
 
     fn check_alignment(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         if self.align && !address.is_multiple_of(length) {
+            // As processors do it: after the check of the address, before paging.
+            if self.paging.long && !GuestVirt(address).is_canonical(48) {
+                return Err(self.fault(Fault::GP0));
+            }
             let fault = Fault::new(ring3_arch::Exception::AlignmentCheck, 0);
             return Err(self.fault(fault));
         }
@@ -506,7 +511,7 @@ impl<'a> FunctionalMemory<'a> {
     ) -> Result<(), Stop> {
         let address = self.wrap(address);
         let length = from.len() as u64;
-        if privilege == self.privilege {
+        if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
         let first = (0x1000 - (address & 0xfff)).min(length) as usize;
@@ -621,6 +626,9 @@ impl Memory for FunctionalMemory<'_> {
 
     fn check_write(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         let privilege = self.privilege;
+        if length.is_power_of_two() && length <= 16 {
+            self.check_alignment(self.wrap(address), length)?;
+        }
         let mut at = address;
         let end = address.wrapping_add(length);
         while at != end {

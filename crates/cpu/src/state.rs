@@ -2,11 +2,11 @@
 
 use crate::flags::StatusFlags;
 use crate::model::CpuModel;
-use crate::x87_interim::X87;
 use ring3_arch::cr::{cr0, cr4, dr, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, rflags};
 use ring3_arithmetic::Mxcsr;
+use ring3_arithmetic::x87::X87;
 use ring3_clock::Ticks;
 use ring3_isa::{CodeMode, CodeSize, REG_COUNT, Reg, Usability, VREG_COUNT};
 use ring3_memory::{PagingState, Privilege};
@@ -129,7 +129,7 @@ pub struct Cpu {
     pub nmi_blocked: bool,
     /// DR6 bits of a debug trap that is due at this boundary.
     pub pending_debug: u64,
-    /// The current instruction does not single-step (it loaded a new context).
+    /// The current instruction does not single-step because of the TF that it began with.
     pub single_step_suppressed: bool,
     /// The line that UMONITOR armed.
     pub monitor: Option<u64>,
@@ -153,7 +153,7 @@ impl Cpu {
             system_flags: 0,
             vectors: [0; VREG_COUNT],
             mxcsr: Mxcsr::default(),
-            x87: X87::default(),
+            x87: X87::RESET,
             system: SystemState {
                 segments: [Segment::default(); 6],
                 ldtr: Segment::default(),

@@ -14,6 +14,7 @@
 pub mod acpi_pm;
 pub mod cmos;
 pub mod debug_exit;
+pub mod hpet;
 pub mod i8042;
 pub mod ioapic;
 mod lanes;

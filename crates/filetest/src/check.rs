@@ -62,11 +62,13 @@ fn run_on_machine(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String>
             let diff = diff(&first.text, &second.text);
             return Err(format!("{how} the program printed something else:\n{diff}"));
         }
-        if second != &first {
+        if second.instructions != first.instructions || second.digest != first.digest {
             return Err(format!(
                 "{how} the machine was in another state at the end, though the program printed \
-                 the same ({} and {} instructions)",
-                first.instructions, second.instructions
+                 the same ({} and {} instructions). Of time and processors:\n{}",
+                first.instructions,
+                second.instructions,
+                diff(&first.state, &second.state)
             ));
         }
         Ok(())

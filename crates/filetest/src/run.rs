@@ -1,13 +1,10 @@
 //! Runs an image on a machine in this process.
 
 use crate::header::Header;
-use ring3_arch::GuestPhys;
+use ring3_arch::CpuIndex;
 use ring3_boot::{BootParameters, KernelImage, MemoryMap};
 use ring3_machine::{Machine, MachineConfig, Stop};
 use std::path::Path;
-
-/// Where the runtime leaves the exit status, with bit 31 set (see `filetests/runtime/boot.s`).
-const EXIT_STATUS: u64 = 0x10_0020;
 
 /// A program that prints more than this is broken.
 const OUTPUT_MAX: usize = 1 << 20;
@@ -22,6 +19,8 @@ pub struct Run {
     /// A hash of everything that the guest could see afterwards; `None` if the machine stopped
     /// because nothing was left to happen, since nobody can say at what time that was.
     pub digest: Option<u64>,
+    /// The processors and the time as text, to see in what two runs differ.
+    pub state: String,
 }
 
 /// How the machine is driven.
@@ -80,13 +79,14 @@ pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String>
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&ending(&machine, &stop));
+    text.push_str(&ending(&stop));
     for warning in machine.warnings().all().keys() {
         text.push_str(&format!("[warning: {warning}]\n"));
     }
     Ok(Run {
         text,
         instructions: machine.instructions(),
+        state: state(&machine),
         digest: (stop != Stop::Idle).then(|| machine.digest()),
     })
 }
@@ -124,27 +124,27 @@ fn through_a_file(mut machine: Machine, image: &Path) -> Result<Machine, String>
     restored
 }
 
-/// The exit status that the runtime left, if the program came to its end.
-fn exit_status(machine: &Machine) -> Option<u32> {
-    let word = machine.ram().read_u64(GuestPhys(EXIT_STATUS))? as u32;
-    (word >> 31 != 0).then_some(word & 0x7fff_ffff)
+fn state(machine: &Machine) -> String {
+    let mut text = format!("time: {}\n", machine.now().0);
+    for n in 0..machine.config().cpus {
+        let cpu = machine.cpu(CpuIndex(n)).canonical();
+        text.push_str(&format!("{cpu:#x?}\n"));
+    }
+    text
 }
 
-fn ending(machine: &Machine, stop: &Stop) -> String {
-    match (stop, exit_status(machine)) {
-        (Stop::PowerOff(_) | Stop::Idle, Some(status)) => format!("[exit {status}]\n"),
-        (Stop::PowerOff(None), None) => "[power off]\n".into(),
-        (Stop::PowerOff(Some(status)), None) => format!("[power off, status {status}]\n"),
-        (Stop::Idle, None) => "[every processor waits, and nothing will wake one]\n".into(),
-        (Stop::Reset, _) => "[reset]\n".into(),
-        (Stop::TripleFault(cpu), _) => format!("[triple fault on processor {}]\n", cpu.0),
-        (Stop::InstructionLimit, _) => "[the instruction limit was reached]\n".into(),
-        (Stop::Output, _) => "[the program prints too much]\n".into(),
-        (Stop::Unimplemented { cpu, text, .. }, _) => {
-            format!(
-                "[processor {} met an instruction that nobody has written: {text}]\n",
-                cpu.0
-            )
-        }
+fn ending(stop: &Stop) -> String {
+    match stop {
+        Stop::PowerOff(None) => "[power off]\n".into(),
+        Stop::PowerOff(Some(status)) => format!("[exit {status}]\n"),
+        Stop::Idle => "[every processor waits, and nothing will wake one]\n".into(),
+        Stop::Reset => "[reset]\n".into(),
+        Stop::TripleFault(cpu) => format!("[triple fault on processor {}]\n", cpu.0),
+        Stop::InstructionLimit => "[the instruction limit was reached]\n".into(),
+        Stop::Output => "[the program prints too much]\n".into(),
+        Stop::Unimplemented { cpu, text, .. } => format!(
+            "[processor {} met an instruction that nobody has written: {text}]\n",
+            cpu.0
+        ),
     }
 }

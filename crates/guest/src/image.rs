@@ -95,7 +95,7 @@ pub fn host_files(finder: &Finder) -> Result<Tree> {
     }
     for name in COMMON_LIBRARIES {
         if let Some(path) = finder.by_name(name) {
-            let object = elf::Object::any(&path, &std::fs::read(&path).unwrap_or_default())?;
+            let object = finder.object(&path)?;
             libraries.extend(finder.needs(&path, &object, None, &mut |_| {})?.libraries);
             libraries.push((name.to_owned(), path));
         }

@@ -5,6 +5,7 @@
 //! expansion". Left out: variants for special processors (`glibc-hwcaps`), because the plain library serves every
 //! processor; `LD_PRELOAD` and `LD_AUDIT`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ const UNNAMED_NEEDS: [(&str, &str); 1] = [("libc.so.6", "libgcc_s.so.1")];
 /// Knows the host's libraries.
 pub struct Finder {
     cache: BTreeMap<String, PathBuf>,
+    objects: RefCell<BTreeMap<PathBuf, Object>>,
 }
 
 /// What a program needs besides itself.
@@ -64,7 +66,23 @@ impl Finder {
     pub fn of_host() -> Self {
         // In the cache the first of several wins.
         let cache = library_cache::of_host().into_iter().rev().collect();
-        Self { cache }
+        Self {
+            cache,
+            objects: RefCell::default(),
+        }
+    }
+
+    /// What a library says of itself. Most programs need the same ones, so each is read once.
+    pub fn object(&self, path: &Path) -> Result<Object> {
+        if let Some(known) = self.objects.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let bytes = fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let object = Object::any(path, &bytes)?;
+        self.objects
+            .borrow_mut()
+            .insert(path.to_owned(), object.clone());
+        Ok(object)
     }
 
     /// The path of a library that is asked for by name alone.
@@ -121,9 +139,7 @@ impl Finder {
                     continue;
                 };
                 needs.beyond_default_folders |= needs_cache;
-                let bytes =
-                    fs::read(&found).map_err(|error| Error::file("read", &found, &error))?;
-                let object = Object::any(&found, &bytes)?;
+                let object = self.object(&found)?;
                 needs.libraries.push((name, found.clone()));
                 queue.push_back(loaded.len());
                 loaded.push(Loaded {

@@ -46,6 +46,12 @@ impl Uop {
     /// In `x`: a preceding LoadModify of the same address has shown that this store cannot fault.
     pub const PROVEN: u8 = 1 << 5;
 
+    /// In `x` of x87 micro-ops, from this bit on: the size of the memory operand (1, 2, 3: 2, 4, 8
+    /// bytes; 0: 10 bytes).
+    pub const X87_SIZE_SHIFT: u32 = 6;
+    /// In `y` of x87 images: the registers follow the environment.
+    pub const X87_REGISTERS: u8 = 1 << 2;
+
     /// A micro-op with nothing but an operation; fill in the rest with struct update.
     pub const fn new(op: Op) -> Uop {
         Uop {
@@ -283,6 +289,13 @@ const fn routine() -> OpInfo {
         routine: true,
         class: Class::System,
         ..NONE
+    }
+}
+
+const fn x87() -> OpInfo {
+    OpInfo {
+        class: Class::X87,
+        ..routine()
     }
 }
 
@@ -890,11 +903,22 @@ ops! {
     MmxRead => OpInfo { routine: true, ..vector(0) };
     /// MMX register `y` = vector `a`.
     MmxWrite => OpInfo { routine: true, writes_vector: false, ..vector(A) };
-    /// x87 operation `imm >> 16` on stack register `y`; a memory operand was loaded into T0 (up to
-    /// 64 bits) or V0 (80 bits) before; a result for memory goes there.
-    X87 => OpInfo { class: Class::X87, ..routine() };
-    /// x87 environment and state images at linear address `a`; `imm >> 16` is the operation.
-    X87Image => OpInfo { class: Class::X87, ..routine() };
+    /// x87 operation `y` on stack register `imm_low`; FNSTSW's result goes to T0. `imm_high` holds
+    /// the instruction's offset from the block's start (bits 15:0) and its opcode (26:16).
+    X87 => x87();
+    /// The same: FCOMI and its siblings.
+    X87Flags => OpInfo { flags_written: rflags::STATUS, ..x87() };
+    /// The same: FCMOVcc.
+    X87Move => OpInfo { flags_read: rflags::STATUS, ..x87() };
+    /// The same with a memory operand of the size in `x`, whose displacement is `imm_low`. `dst` is
+    /// the segment base that has been added to `a` already.
+    X87Load => OpInfo { reads: A | B | C, reads_dst: true, loads: true, ..x87() };
+    /// The same: the operand is written, unless an unmasked exception prevents it.
+    X87Store => OpInfo { reads: A | B | C, reads_dst: true, stores: true, ..x87() };
+    /// FLDENV and FRSTOR: `y` is the format, and [`Uop::X87_REGISTERS`].
+    X87LoadImage => OpInfo { reads: A | B | C, loads: true, ..x87() };
+    /// FNSTENV and FNSAVE.
+    X87StoreImage => OpInfo { reads: A | B | C, stores: true, ..x87() };
 }
 
 const fn shift(reads: u8) -> OpInfo {

@@ -14,7 +14,6 @@ pub mod machine;
 mod pc;
 mod platform;
 mod snapshot;
-mod uart_interim;
 
 pub use boot::BootFailure;
 pub use config::MachineConfig;

@@ -146,6 +146,18 @@ impl Machine {
         taken
     }
 
+    /// Gives input to the serial port and returns how many bytes it took.
+    pub fn serial_input(&mut self, bytes: &[u8]) -> usize {
+        let mut effects = Vec::new();
+        let taken = self
+            .chipset
+            .devices
+            .uart
+            .receive(self.now, bytes, &mut effects);
+        self.chipset.carry_out(effects);
+        taken
+    }
+
     /// The number of the console port called `name`, counted from 0.
     pub fn port(&self, name: &str) -> Option<u32> {
         self.config
@@ -283,10 +295,15 @@ impl Machine {
                         end = end.min(self.times[n]);
                         ran = true;
                     }
-                    Exit::Shutdown => return Some(Stop::TripleFault(CpuIndex(n as u32))),
+                    Exit::Shutdown => {
+                        self.now = self.times[n];
+                        return Some(Stop::TripleFault(CpuIndex(n as u32)));
+                    }
                     Exit::Unimplemented => return Some(self.unimplemented(n)),
                 }
                 if self.chipset.power_off.is_some() || self.chipset.reset {
+                    // The machine's last moment, however the run to it was cut.
+                    self.now = self.times[n];
                     return None;
                 }
             }

@@ -23,6 +23,14 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [ImageFormat; 4] = [
+        ImageFormat::Real16,
+        ImageFormat::Protected16,
+        ImageFormat::Real32,
+        ImageFormat::Protected32,
+    ];
+
     /// Bytes of an environment: 14 or 28.
     pub const fn environment_size(self) -> usize {
         match self {
@@ -36,7 +44,8 @@ impl ImageFormat {
         self.environment_size() + 80
     }
 
-    const fn field_size(self) -> usize {
+    /// Bytes of a field of the environment, of which there are seven: 2 or 4.
+    pub const fn field_size(self) -> usize {
         self.environment_size() / 7
     }
 }

@@ -225,6 +225,12 @@ impl X87 {
         self.opcode = pointers.opcode & 0x7ff;
     }
 
+    /// Records the address of the last non-control instruction alone.
+    #[inline]
+    pub const fn record_instruction(&mut self, instruction: u64) {
+        self.instruction_pointer = instruction;
+    }
+
     /// What every MMX instruction but EMMS does besides its operation: TOP becomes 0, all registers
     /// valid. SDM Vol. 1, "Effect of MMX, x87 FPU, FXSAVE, and FXRSTOR Instructions on the x87 FPU
     /// Tag Word". The caller has checked [`X87::is_pending`].

@@ -86,6 +86,8 @@ operations! {
     FstSti,
     /// Copies ST(0) to ST(i) and pops.
     FstpSti,
+    /// Copies ST(0) to ST(i), unless it is empty, and pops: D9 D8, which the manual leaves out.
+    FstpnceSti,
     /// Stores a single.
     FstM32,
     /// Stores a double.
@@ -319,6 +321,30 @@ impl X87Op {
         !matches!(self, Fninit | Fnclex | Fnstcw | Fnstsw)
     }
 
+    /// Whether the memory operand, if there is one, is written.
+    pub const fn is_store(self) -> bool {
+        use X87Op::*;
+        matches!(
+            self,
+            FstM32
+                | FstM64
+                | FstpM32
+                | FstpM64
+                | FstpM80
+                | FistM16
+                | FistM32
+                | FistpM16
+                | FistpM32
+                | FistpM64
+                | FisttpM16
+                | FisttpM32
+                | FisttpM64
+                | Fbstp
+                | Fnstcw
+                | Fnstsw
+        )
+    }
+
     /// Whether the instruction and data pointers are left alone: the control instructions of SDM
     /// Vol. 1, "x87 FPU Instruction and Data (Operand) Pointers".
     pub const fn is_control(self) -> bool {
@@ -432,6 +458,14 @@ impl X87 {
 
             FstSti => self.copy_to_register(i, false),
             FstpSti => self.copy_to_register(i, true),
+            FstpnceSti => {
+                if self.st(0).is_some() {
+                    self.copy_to_register(i, true);
+                } else {
+                    self.set_conditions(C1, 0);
+                    self.pop();
+                }
+            }
             FstM32 => return Ok(self.store_single(false)),
             FstpM32 => return Ok(self.store_single(true)),
             FstM64 => return Ok(self.store_double(false)),

@@ -1,6 +1,6 @@
 //! Floating-point and vector micro-ops whose meaning is in `ring3-arithmetic`.
 
-use crate::memory::{Memory, Stop};
+use crate::memory::{Memory, Stop, StopReason};
 use crate::state::Cpu;
 use ring3_arch::cr::cr4;
 use ring3_arch::{Exception, Fault};
@@ -39,7 +39,7 @@ fn compute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop, a: u128, b: u128) -> Re
 /// Executes a vector or floating-point micro-op.
 ///
 /// # Errors
-/// #XM, #MF; #GP(0) for an invalid MXCSR.
+/// #XM; #GP(0) for an invalid MXCSR.
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     match u.op {
         Op::Ldmxcsr => match Mxcsr::from_bits(cpu.reg(u.a) as u32) {
@@ -100,7 +100,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let (a, b) = (cpu.vectors[u.va()], cpu.reg(u.b));
             cpu.vectors[u.vdst()] = compute(cpu, m, u, a, b.into())?;
         }
-        _ => return crate::routine::x87::execute(cpu, m, u),
+        _ => return Err(m.stop(StopReason::Unimplemented)),
     }
     Ok(())
 }

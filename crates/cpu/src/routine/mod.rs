@@ -123,13 +123,18 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         | Op::VFloat
         | Op::VFloatFlags
         | Op::VFloatToGpr
-        | Op::VFloatFromGpr
-        | Op::MmxEnter
+        | Op::VFloatFromGpr => floating::execute(cpu, m, u)?,
+        Op::MmxEnter
         | Op::MmxEmpty
         | Op::MmxRead
         | Op::MmxWrite
         | Op::X87
-        | Op::X87Image => floating::execute(cpu, m, u)?,
+        | Op::X87Flags
+        | Op::X87Move
+        | Op::X87Load
+        | Op::X87Store
+        | Op::X87LoadImage
+        | Op::X87StoreImage => x87::execute(cpu, m, u)?,
 
         // Routines that end the block.
         Op::Rdtsc | Op::Rdtscp => {

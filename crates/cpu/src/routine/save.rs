@@ -4,6 +4,7 @@
 
 use crate::memory::{Memory, Stop};
 use crate::routine::control::edx_eax;
+use crate::routine::x87::forget_selectors;
 use crate::state::Cpu;
 use ring3_arch::Fault;
 use ring3_arch::cr::{cr4, xcr0};
@@ -120,9 +121,26 @@ fn load_xmm<M: Memory>(cpu: &Cpu, m: &mut M, address: u64) -> Result<[u128; 16],
     Ok(registers)
 }
 
+/// The x87 part of the legacy region.
+fn legacy_area(cpu: &Cpu, wide: bool) -> [u8; 160] {
+    let mut area = [0; 512];
+    cpu.x87.store_legacy_area(wide, &mut area);
+    let mut image = [0; 160];
+    image.copy_from_slice(&area[..160]);
+    image
+}
+
+/// The counterpart of [`legacy_area`].
+fn load_legacy_area(cpu: &mut Cpu, wide: bool, image: &[u8; 160]) {
+    let mut area = [0; 512];
+    area[..160].copy_from_slice(image);
+    cpu.x87.load_legacy_area(wide, &area);
+    forget_selectors(&mut cpu.x87);
+}
+
 /// The x87 part of the legacy region with MXCSR and its mask put in.
 fn legacy_header(cpu: &Cpu, wide: bool) -> [u8; 160] {
-    let mut image = cpu.x87.to_fxsave(wide);
+    let mut image = legacy_area(cpu, wide);
     image[24..28].copy_from_slice(&cpu.mxcsr.bits().to_le_bytes());
     image[28..32].copy_from_slice(&MXCSR_MASK.to_le_bytes());
     image
@@ -160,7 +178,7 @@ pub(crate) fn fxrstor<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
         cpu.mxcsr
     };
     let registers = load_xmm(cpu, m, address)?;
-    cpu.x87.load_fxsave(&image, u.y & 1 != 0);
+    load_legacy_area(cpu, u.y & 1 != 0, &image);
     cpu.mxcsr = mxcsr;
     if with_sse {
         cpu.vectors[..16].copy_from_slice(&registers);
@@ -215,7 +233,7 @@ pub(crate) fn xsave<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
     }
 
     if saved & xcr0::X87 != 0 {
-        let image = cpu.x87.to_fxsave(wide);
+        let image = legacy_area(cpu, wide);
         store_bytes(m, address, &image[..24])?;
         store_bytes(m, address.wrapping_add(32), &image[32..160])?;
     }
@@ -301,7 +319,7 @@ pub(crate) fn xrstor<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(),
     }
 
     if load & xcr0::X87 != 0 {
-        cpu.x87.load_fxsave(&image, wide);
+        load_legacy_area(cpu, wide, &image);
     } else if rfbm & xcr0::X87 != 0 {
         cpu.x87 = Default::default();
     }

@@ -1,6 +1,6 @@
 //! Builds a block, instruction by instruction.
 
-use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability};
+use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability, x87};
 use crate::uop::{Op, Uop};
 use crate::{Condition, Reg};
 use iced_x86::{Instruction, OpKind, Register};
@@ -92,6 +92,7 @@ pub(crate) struct Builder {
     /// Offset of the current instruction, and of the next.
     offset: usize,
     next: usize,
+    x87_opcode: u16,
     ended: bool,
     /// By how many bytes the stack pointer counts as moved in addresses.
     pub stack_moved: i64,
@@ -105,12 +106,14 @@ impl Builder {
             start: 0,
             offset: 0,
             next: 0,
+            x87_opcode: 0,
             ended: false,
             stack_moved: 0,
         }
     }
 
-    pub fn begin_instruction(&mut self, i: &Instruction, offset: usize) {
+    pub fn begin_instruction(&mut self, i: &Instruction, offset: usize, bytes: &[u8]) {
+        self.x87_opcode = x87::opcode(bytes);
         self.start = self.block.uops.len();
         self.offset = offset;
         self.next = offset + i.len().max(1);
@@ -219,6 +222,11 @@ impl Builder {
     /// Offset of the instruction after this one, from the block's start.
     pub fn next_offset(&self) -> i64 {
         self.next as i64
+    }
+
+    /// Opcode of this instruction, if it is one of the x87: see [`x87::opcode`].
+    pub fn x87_opcode(&self) -> u16 {
+        self.x87_opcode
     }
 
     /// Offset of this instruction.

@@ -157,7 +157,7 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
         if offset > 0 && must_start_block(&instruction) {
             return Ok(builder.finish());
         }
-        builder.begin_instruction(&instruction, offset);
+        builder.begin_instruction(&instruction, offset, remaining);
         lift_instruction(&mut builder, &instruction);
         builder.finish_instruction();
         if builder.ended()
@@ -188,6 +188,7 @@ fn must_start_block(instruction: &Instruction) -> bool {
             | Rdmsr
             | Wrmsr
             | Hlt
+            | Pause
             | Tpause
             | Umwait
             | Senduipi
