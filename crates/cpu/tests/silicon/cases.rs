@@ -2,7 +2,7 @@
 
 use crate::host::{GS_BASE, INSTRUCTION, SCRATCH, SCRATCH_BYTES, TARGET};
 use crate::random::Random;
-use crate::registers::Registers;
+use crate::registers::{Registers, X87};
 use ring3_arch::rflags;
 use ring3_cpu::flags::StatusFlags;
 use ring3_isa::CodeSize;
@@ -257,6 +257,32 @@ fn read(memory: &[u8], address: u64, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
+/// Any x87 state, rarely with a pending exception.
+fn x87(random: &mut Random) -> X87 {
+    let control = 0x37f & !(random.below(64) as u16);
+    let mut status = (random.u64() & 0x7f7f) as u16;
+    let pending = status & !control & 0x3f;
+    if random.chance(16) {
+        // ES and B say that an exception is pending.
+        status |= if pending != 0 { 0x8080 } else { 0 };
+    } else {
+        status &= !pending;
+    }
+    X87 {
+        control,
+        status,
+        valid: random.u64() as u8,
+        stack: std::array::from_fn(|_| {
+            let exponent = if random.chance(2) {
+                0xffff
+            } else {
+                random.u64() as u16
+            };
+            u128::from(vector(random) as u64) | u128::from(exponent) << 64
+        }),
+    }
+}
+
 /// Status flags as instructions of all kinds leave them.
 fn status_flags(random: &mut Random) -> StatusFlags {
     let mut flags = StatusFlags::default();
@@ -305,6 +331,7 @@ impl Case {
             rflags: rflags::ALWAYS | rflags::IF | flags.bits(),
             xmm: [0; 16],
             mxcsr: random.mxcsr(),
+            x87: x87(random),
         };
         if random.chance(8) {
             before.rflags |= rflags::DF;

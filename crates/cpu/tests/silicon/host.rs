@@ -4,7 +4,7 @@
 //! [`TARGET`] for instructions that jump. A fault reaches the process as a signal, whose handler
 //! notes the state that the kernel saved and continues at the way out.
 
-use crate::registers::{End, Registers};
+use crate::registers::{End, Registers, X87};
 use ring3_arch::exception::page_fault;
 use ring3_isa::CodeSize;
 use std::cell::UnsafeCell;
@@ -407,9 +407,8 @@ impl Host {
         unsafe {
             std::ptr::copy_nonoverlapping(page.as_ptr(), INSTRUCTION as *mut u8, page.len());
             let shared = &mut *SHARED.0.get();
-            // x87: its initial state.
             shared.fx = [0; FXSAVE_BYTES];
-            shared.fx[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+            registers.x87.store(&mut shared.fx);
             shared.fx[FXSAVE_MXCSR..][..4].copy_from_slice(&registers.mxcsr.to_le_bytes());
             for (n, value) in registers.xmm.iter().enumerate() {
                 shared.fx[FXSAVE_XMM + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
@@ -433,6 +432,7 @@ impl Host {
             let shared = &*SHARED.0.get();
             registers.general = shared.general;
             registers.rflags = shared.rflags;
+            registers.x87 = X87::load(&shared.fx);
             let mxcsr = &shared.fx[FXSAVE_MXCSR..][..4];
             registers.mxcsr = u32::from_le_bytes(mxcsr.try_into().expect("four bytes"));
             for (n, value) in registers.xmm.iter_mut().enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::flat::{Flat, describe};
 use crate::host::{GS_BASE, USER_CODE16};
-use crate::registers::{End, Registers};
+use crate::registers::{End, Registers, X87};
 use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, cpuid::Feature};
@@ -73,6 +73,9 @@ pub fn run(
     cpu.flags = flags;
     assert_eq!(cpu.rflags(), registers.rflags);
     cpu.mxcsr = Mxcsr::from_bits(registers.mxcsr).expect("no reserved bits");
+    let mut image = [0; 512];
+    registers.x87.store(&mut image);
+    cpu.x87.load_legacy_area(true, &image);
     let mut end = End::Finished;
     // A repeated string instruction may stop at itself and go on.
     'rounds: for round in 0.. {
@@ -104,6 +107,8 @@ pub fn run(
     registers.rip = cpu.rip();
     registers.rflags = cpu.rflags();
     registers.mxcsr = cpu.mxcsr.bits();
+    cpu.x87.store_legacy_area(true, &mut image);
+    registers.x87 = X87::load(&image);
     Some(end)
 }
 
