@@ -12,6 +12,8 @@ use ring3_isa::forms::{Address, Encoded, Form, Operands};
 /// An instruction with everything that it reads.
 pub struct Case {
     pub encoded: Encoded,
+    /// How many NOPs stand before it.
+    pub nops: usize,
     pub before: Registers,
     /// The status flags of `before`, in the form in which some earlier instruction left them.
     pub flags: StatusFlags,
@@ -315,7 +317,8 @@ impl Case {
             size,
             aligned,
         };
-        let encoded = form.encode(size, INSTRUCTION, &mut draw)?;
+        let nops = draw.below(3);
+        let encoded = form.encode(size, INSTRUCTION + nops as u64, &mut draw)?;
         let i = encoded.instruction;
         let register = i.op0_register().full_register();
         if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp)
@@ -347,6 +350,7 @@ impl Case {
         }
         let mut case = Case {
             encoded,
+            nops,
             before,
             flags,
             memory,
@@ -358,6 +362,13 @@ impl Case {
             }
         }
         Some(case)
+    }
+
+    /// All the code.
+    pub fn code(&self) -> Vec<u8> {
+        let mut code = vec![0x90; self.nops];
+        code.extend_from_slice(&self.encoded.bytes);
+        code
     }
 
     fn register(&mut self, register: Register) -> &mut u64 {

@@ -131,7 +131,7 @@ fn report(case: &Case, size: CodeSize, seed: u64, lines: &[String]) -> String {
     let mut text = format!(
         "{:?}, seed {seed:x}: {} [{bytes:02x?}]\n",
         case.encoded.instruction.code(),
-        disassemble(bytes, size, host::INSTRUCTION),
+        disassemble(bytes, size, host::INSTRUCTION + case.nops as u64),
     );
     for line in lines {
         let _ = writeln!(text, "    {line}");
@@ -158,8 +158,7 @@ fn visit(form: Form, size: CodeSize, host: &mut Host, cpu: &mut ring3_cpu::Cpu, 
         memory.spans = number % 2 == 0;
         memory.narrow = size != CodeSize::Bits64;
         let mut registers = case.before.clone();
-        let code = &case.encoded.bytes;
-        let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
+        let Some(end) = model::run(cpu, &mut memory, &case, &mut registers) else {
             tally.unimplemented.push(form.code);
             return;
         };
@@ -178,7 +177,7 @@ fn visit(form: Form, size: CodeSize, host: &mut Host, cpu: &mut ring3_cpu::Cpu, 
         }
         host.scratch().copy_from_slice(&case.memory);
         let mut registers = case.before.clone();
-        let end = host.run(&case.encoded.bytes, size, &mut registers);
+        let end = host.run(&case.code(), size, &mut registers);
         let native = After {
             registers,
             memory: host.scratch().to_vec(),

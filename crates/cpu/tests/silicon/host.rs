@@ -382,9 +382,10 @@ impl Host {
         unsafe { std::slice::from_raw_parts_mut(SCRATCH as *mut u8, SCRATCH_BYTES) }
     }
 
-    /// Executes `code`, one instruction of code of the given size, which stands at [`INSTRUCTION`].
+    /// Executes `code`, an instruction of code of the given size with NOPs before it, which stands at
+    /// [`INSTRUCTION`].
     pub fn run(&mut self, code: &[u8], size: CodeSize, registers: &mut Registers) -> End {
-        assert!(code.len() <= 15);
+        assert!(code.len() <= 20);
         let long = size == CodeSize::Bits64;
         let mut page = [0x90; 0x80];
         let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
