@@ -120,6 +120,7 @@ pub fn at_boundary<M: Memory>(cpu: &mut Cpu, m: &mut M, signals: Signals) -> Bou
 /// The bookkeeping around an instruction that is executed because of [`Boundary::RunOne`]: call
 /// before it, and [`after_one`] after it.
 pub fn before_one(cpu: &mut Cpu) -> SingleStep {
+    cpu.single_step_suppressed = false;
     let step = SingleStep {
         trap: cpu.has_flag(rflags::TF),
     };
@@ -143,7 +144,6 @@ pub fn after_one<M: Memory>(cpu: &mut Cpu, m: &mut M, step: SingleStep) {
     if step.trap && cpu.shadow != Shadow::MovSs && !cpu.single_step_suppressed {
         cpu.pending_debug |= dr::DR6_BS;
     }
-    cpu.single_step_suppressed = false;
 }
 
 fn keep_waiting<M: Memory>(cpu: &mut Cpu, m: &mut M, signals: Signals) -> Option<Boundary> {

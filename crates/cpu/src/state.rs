@@ -129,7 +129,7 @@ pub struct Cpu {
     pub nmi_blocked: bool,
     /// DR6 bits of a debug trap that is due at this boundary.
     pub pending_debug: u64,
-    /// The current instruction does not single-step (it loaded a new context).
+    /// The current instruction does not single-step because of the TF that it began with.
     pub single_step_suppressed: bool,
     /// The line that UMONITOR armed.
     pub monitor: Option<u64>,

@@ -3,9 +3,10 @@
 //!
 //! A repeated instruction executes in rounds. A round ends where either pointer leaves its page, at
 //! the latest after 4096 bytes; after it, if iterations remain, RIP still points at the instruction,
-//! and interrupts can be taken. Every round counts as one instruction. The rule depends on nothing
-//! but registers, so that all engines agree on the count. Rounds with a descending direction flag and
-//! of INS and OUTS follow the same rule, the latter one element at a time.
+//! and interrupts can be taken. Every round counts as one instruction. While RFLAGS.TF is set
+//! a round is one iteration. The rule depends on nothing but registers, so that all engines agree on
+//! the count. Rounds with a descending direction flag and of INS and OUTS follow the same rule, the
+//! latter one element at a time.
 
 use crate::execute::Flow;
 use crate::memory::{Memory, Stop};
@@ -130,10 +131,11 @@ fn store<M: Memory>(m: &mut M, size: u64, address: u64, value: u64) -> Result<()
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Stop> {
     let s = StringUop::new(cpu, u);
     let repeated = s.repeat != Repeat::Once;
-    let count = if repeated {
-        s.pointer(cpu, Reg::Rcx)
-    } else {
-        1
+    let count = match repeated {
+        // A single-stepped repetition traps after each iteration.
+        true if cpu.has_flag(rflags::TF) => s.pointer(cpu, Reg::Rcx).min(1),
+        true => s.pointer(cpu, Reg::Rcx),
+        false => 1,
     };
     let mut again = false;
     if count != 0 {
@@ -147,6 +149,12 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
             _ => outs(cpu, m, &s)?,
         } && repeated
             && s.pointer(cpu, Reg::Rcx) != 0;
+    }
+    // RF is set in what an event between iterations saves, but not after the last one. SDM Vol. 3,
+    // "Instruction-Breakpoint Exception Condition".
+    cpu.system_flags &= !rflags::RF;
+    if again {
+        cpu.system_flags |= rflags::RF;
     }
     let offset = if again { u.imm_low() } else { u.imm_high() };
     let target = cpu.rip().wrapping_add(offset as u64);

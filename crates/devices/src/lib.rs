@@ -11,11 +11,18 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod acpi_pm;
+pub mod cmos;
+pub mod debug_exit;
+pub mod hpet;
+pub mod i8042;
 pub mod ioapic;
 mod lanes;
 pub mod local_apic;
 pub mod pic;
 pub mod pit;
+pub mod post;
 mod saved;
 #[cfg(test)]
 mod storm;
+pub mod uart;

@@ -287,7 +287,7 @@ mod tests {
             error.to_string().contains("target(\"general-regs-only\")"),
             "{error}"
         );
-        assert!(error.to_string().contains("sample.c:5"), "{error}");
+        assert!(error.to_string().contains("sample.c:6"), "{error}");
     }
 
     #[test]

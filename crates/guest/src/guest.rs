@@ -243,8 +243,13 @@ impl GuestBuilder {
             (INITRAMFS, initramfs),
             (CONTENTS, contents),
         ];
-        if let Some(map) = &kernel.system_map
-            && let Ok(bytes) = fs::read(map)
+        // Debian's package has a stub in its place that names the package with the real one.
+        let is_real = |bytes: &Vec<u8>| bytes.len() > 4096;
+        if let Some(bytes) = kernel
+            .system_map
+            .as_ref()
+            .and_then(|map| fs::read(map).ok())
+            .filter(is_real)
         {
             files.push((SYSTEM_MAP, bytes));
         }

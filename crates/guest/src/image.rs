@@ -15,9 +15,9 @@ pub const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/agent"));
 /// Changes when what this file makes changes without its inputs changing.
 pub const FORMAT: u32 = 1;
 
-/// What the kernel is told, each word with its reason. The aim is an honest kernel that starts fast: nothing here
-/// changes how a program, a system call or an interrupt is executed afterwards.
-const COMMAND_LINE: [(&str, &str); 12] = [
+/// What the kernel is told, each word with its reason. The aim is a stock kernel that starts fast: nothing here changes
+/// how it executes a program, a system call or an interrupt, and mitigations and hardening stay as they are.
+const COMMAND_LINE: [(&str, &str); 10] = [
     (
         "console=ttyS0",
         "messages go to the serial port, where the host can see why a guest does not start",
@@ -36,7 +36,7 @@ const COMMAND_LINE: [(&str, &str); 12] = [
     ),
     (
         "nokaslr",
-        "kernel addresses are those of its System.map, so that host tools can name them",
+        "kernel addresses are the linked ones in every guest, so that host tools can name them",
     ),
     (
         "tsc=reliable",
@@ -52,16 +52,11 @@ const COMMAND_LINE: [(&str, &str); 12] = [
     ),
     (
         "nowatchdog",
-        "no watchdog timer that wakes every processor every few seconds beside a measured program",
+        "no watchdog that wakes every processor every few seconds beside a measured program",
     ),
-    ("audit=0", "no audit records; nobody reads them"),
     (
         "8250.nr_uarts=1",
         "the machine has one serial port; the others are not searched for",
-    ),
-    (
-        "apparmor=0",
-        "no profiles exist in the guest, so no hook has to find that out on every file and program",
     ),
 ];
 
@@ -100,7 +95,7 @@ pub fn host_files(finder: &Finder) -> Result<Tree> {
     }
     for name in COMMON_LIBRARIES {
         if let Some(path) = finder.by_name(name) {
-            let object = elf::Object::any(&path, &std::fs::read(&path).unwrap_or_default())?;
+            let object = finder.object(&path)?;
             libraries.extend(finder.needs(&path, &object, None, &mut |_| {})?.libraries);
             libraries.push((name.to_owned(), path));
         }

@@ -74,28 +74,21 @@ pub fn download(packages: &mut Packages, progress: &mut dyn FnMut(&str)) -> Resu
             _ => error,
         })?;
     // If headers are installed, the kernel they belong to spares a download; otherwise the newest.
-    let with_headers = |name: &&String| {
+    let rank = |name: &str| {
         let release = name.trim_start_matches("linux-image-");
-        Path::new("/usr/src")
+        let has_headers = Path::new("/usr/src")
             .join(format!("linux-headers-{release}"))
-            .is_dir()
-    };
-    let by_number = |name: &&String| {
-        name.split('-')
+            .is_dir();
+        let number = name
+            .split('-')
             .nth(3)
-            .and_then(|number| number.parse::<u32>().ok())
+            .and_then(|number| number.parse::<u32>().ok());
+        (has_headers, number)
     };
-    let name = offered
-        .iter()
-        .filter(with_headers)
-        .max_by_key(by_number)
-        .or_else(|| offered.iter().max_by_key(by_number))
+    let (name, version) = offered
+        .into_iter()
+        .max_by_key(|(name, _)| rank(name))
         .ok_or_else(|| no_kernel("the distribution offers no cloud kernel 6.1"))?;
-    let version = packages.candidate(name).ok_or_else(|| {
-        no_kernel(&format!(
-            "the distribution lists {name} but offers no version"
-        ))
-    })?;
     let folder = packages.fetch(
         &format!("{name}_{version}"),
         &[format!("{name}={version}")],
@@ -262,7 +255,18 @@ fn from_file(path: &Path, modules: &ModulesChoice, packages: &Packages) -> Resul
 /// A bzImage has it where the field `kernel_version` points (The Linux/x86 Boot Protocol, "Details of Header Fields");
 /// an uncompressed kernel in its banner.
 pub fn release_of(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|error| Error::file("read the kernel", path, &error))?;
+    // The pointer of a bzImage cannot reach further than this.
+    const HEAD_BYTES: u64 = 0x200 + 0x10000 + 100;
+    let unreadable = |error: std::io::Error| Error::file("read the kernel", path, &error);
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(HEAD_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.starts_with(crate::elf::MAGIC) {
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
     let word_at = |text: &[u8]| -> Option<String> {
         let end = text
             .iter()
@@ -273,8 +277,11 @@ pub fn release_of(path: &Path) -> Result<String> {
             .then(|| word.to_owned())
     };
     let release = if bytes.get(0x202..0x206) == Some(b"HdrS") {
-        let pointer = u16::from_le_bytes([bytes[0x20e], *bytes.get(0x20f).unwrap_or(&0)]);
-        bytes.get(usize::from(pointer) + 0x200..).and_then(word_at)
+        bytes
+            .get(0x20e..0x210)
+            .map(|pointer| usize::from(u16::from_le_bytes([pointer[0], pointer[1]])))
+            .and_then(|pointer| bytes.get(pointer + 0x200..))
+            .and_then(word_at)
     } else if bytes.starts_with(crate::elf::MAGIC) {
         let banner = b"Linux version ";
         bytes

@@ -5,6 +5,7 @@
 //! expansion". Left out: variants for special processors (`glibc-hwcaps`), because the plain library serves every
 //! processor; `LD_PRELOAD` and `LD_AUDIT`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ const UNNAMED_NEEDS: [(&str, &str); 1] = [("libc.so.6", "libgcc_s.so.1")];
 /// Knows the host's libraries.
 pub struct Finder {
     cache: BTreeMap<String, PathBuf>,
+    objects: RefCell<BTreeMap<PathBuf, Object>>,
 }
 
 /// What a program needs besides itself.
@@ -64,7 +66,23 @@ impl Finder {
     pub fn of_host() -> Self {
         // In the cache the first of several wins.
         let cache = library_cache::of_host().into_iter().rev().collect();
-        Self { cache }
+        Self {
+            cache,
+            objects: RefCell::default(),
+        }
+    }
+
+    /// What a library says of itself. Most programs need the same ones, so each is read once.
+    pub fn object(&self, path: &Path) -> Result<Object> {
+        if let Some(known) = self.objects.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let bytes = fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let object = Object::any(path, &bytes)?;
+        self.objects
+            .borrow_mut()
+            .insert(path.to_owned(), object.clone());
+        Ok(object)
     }
 
     /// The path of a library that is asked for by name alone.
@@ -121,9 +139,7 @@ impl Finder {
                     continue;
                 };
                 needs.beyond_default_folders |= needs_cache;
-                let bytes =
-                    fs::read(&found).map_err(|error| Error::file("read", &found, &error))?;
-                let object = Object::any(&found, &bytes)?;
+                let object = self.object(&found)?;
                 needs.libraries.push((name, found.clone()));
                 queue.push_back(loaded.len());
                 loaded.push(Loaded {
@@ -147,7 +163,7 @@ impl Finder {
     ) -> Result<Option<(PathBuf, bool)>> {
         let asking = &loaded[asker];
         if name.contains('/') {
-            let path = PathBuf::from(expand(name, &asking.path));
+            let path = PathBuf::from(expand(name, asking));
             if path.is_relative() {
                 return Err(Error::new(
                     Problem::LibraryMissing,
@@ -169,7 +185,7 @@ impl Finder {
                         .object
                         .rpath
                         .iter()
-                        .map(|folder| expand(folder, &loaded[index].path)),
+                        .map(|folder| expand(folder, &loaded[index])),
                 );
                 object = loaded[index].asked_by;
             }
@@ -178,7 +194,7 @@ impl Finder {
             library_path
                 .unwrap_or("")
                 .split([':', ';'])
-                .map(|folder| expand(folder, &asking.path)),
+                .map(|folder| expand(folder, &loaded[0])),
         );
         folders.extend(
             asking
@@ -186,7 +202,7 @@ impl Finder {
                 .runpath
                 .iter()
                 .flatten()
-                .map(|folder| expand(folder, &asking.path)),
+                .map(|folder| expand(folder, asking)),
         );
         // An empty or relative folder means the working folder, which is not searched: what is there is not meant
         // by a program that is to run the same everywhere.
@@ -234,22 +250,24 @@ fn fits(path: &Path) -> bool {
         && is_for_guest(&head)
 }
 
-/// Replaces the tokens of ld.so in a path.
-fn expand(path: &str, object: &Path) -> String {
+/// Replaces the tokens of ld.so in a path that stands in an object.
+fn expand(path: &str, object: &Loaded) -> String {
     if !path.contains('$') {
         return path.to_owned();
     }
-    // The linker takes the folder of the file itself, after links.
-    let real = fs::canonicalize(object).unwrap_or_else(|_| object.to_owned());
-    let origin = real
+    // Of the program the linker takes the real path, as /proc/self/exe has it; of a library the one it was found by.
+    let own = match object.asked_by {
+        None => fs::canonicalize(&object.path).unwrap_or_else(|_| object.path.clone()),
+        Some(_) => object.path.clone(),
+    };
+    let origin = own
         .parent()
         .unwrap_or(Path::new("/"))
         .to_string_lossy()
         .into_owned();
-    let library = if Path::new("/lib/x86_64-linux-gnu").exists() {
-        "lib/x86_64-linux-gnu"
-    } else {
-        "lib64"
+    let library = match Path::new("/lib/x86_64-linux-gnu").exists() {
+        true => "lib/x86_64-linux-gnu",
+        false => "lib64",
     };
     let mut text = path.to_owned();
     for (token, value) in [
@@ -301,7 +319,9 @@ mod tests {
     fn finds_what_ldd_finds() {
         let mut looked_at = 0;
         for entry in fs::read_dir("/usr/bin").unwrap().flatten().take(400) {
-            let path = entry.path();
+            let Ok(path) = entry.path().canonicalize() else {
+                continue;
+            };
             let Ok(bytes) = fs::read(&path) else { continue };
             if !bytes.starts_with(crate::elf::MAGIC) || looked_at == 60 {
                 continue;

@@ -179,18 +179,12 @@ pub fn downloaded_headers(
             progress,
         )
         .map_err(explain)?;
-    if offered.is_empty() {
-        return Err(explain(Error::new(
-            Problem::HeadersNotFound,
-            format!("the distribution does not offer {name}"),
-        )));
-    }
+    let Some((_, newest)) = offered.into_iter().next() else {
+        let sentence = format!("the distribution does not offer {name}");
+        return Err(explain(Error::new(Problem::HeadersNotFound, sentence)));
+    };
     // The same version as the kernel, where that is known: module versions depend on it.
-    let version = kernel
-        .package_version
-        .clone()
-        .or_else(|| packages.candidate(&name))
-        .ok_or_else(|| explain(Error::new(Problem::HeadersNotFound, "no version of it")))?;
+    let version = kernel.package_version.clone().unwrap_or(newest);
     let key = format!("{name}_{version}");
     let folder = match packages.find(&key) {
         Some(folder) => folder,
@@ -254,11 +248,14 @@ fn build_against(
         .arg(headers)
         .arg(format!("M={}", folder.path().display()))
         .arg("modules");
-    // The same sources give the same module, wherever they were unpacked.
-    make.env(
-        "KCFLAGS",
-        format!("-ffile-prefix-map={}=ring3_uintr", folder.path().display()),
-    );
+    // The same sources give the same module, wherever they and the headers were unpacked.
+    let mut flags = format!("-ffile-prefix-map={}=ring3_uintr", folder.path().display());
+    if let Some(root) = headers.ancestors().find(|above| above.ends_with("usr/src")) {
+        flags += &format!(" -ffile-prefix-map={}=/usr/src", root.display());
+    }
+    make.env("KCFLAGS", flags);
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    make.arg(format!("-j{processors}"));
     for inherited in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CC"] {
         make.env_remove(inherited);
     }

@@ -41,12 +41,12 @@ impl Packages {
         }
     }
 
-    /// Names of packages the distribution offers, by regular expression.
+    /// Names of packages the distribution offers, by regular expression, with the versions it would install.
     pub fn offered(
         &mut self,
         pattern: &str,
         progress: &mut dyn FnMut(&str),
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<(String, String)>> {
         let found = self.search(pattern)?;
         if !found.is_empty() || self.own_lists {
             return Ok(found);
@@ -65,34 +65,21 @@ impl Packages {
         self.search(pattern)
     }
 
-    fn search(&self, pattern: &str) -> Result<Vec<String>> {
-        let output = tools::run(
-            tools::command("apt-cache", Path::new("/"))
-                .args(self.list_options())
-                .args(["--names-only", "search", pattern]),
-        )?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let names = text
+    fn search(&self, pattern: &str) -> Result<Vec<(String, String)>> {
+        let ask = |words: &[&str]| -> Result<String> {
+            let mut command = tools::command("apt-cache", Path::new("/"));
+            let output = tools::run(command.args(self.list_options()).args(words))?;
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let found = ask(&["--names-only", "search", pattern])?;
+        let names = found
             .lines()
             .filter_map(|line| line.split_whitespace().next());
-        Ok(names
-            .filter(|name| self.candidate(name).is_some())
-            .map(str::to_owned)
-            .collect())
-    }
-
-    /// The version apt would install.
-    pub fn candidate(&self, name: &str) -> Option<String> {
-        let output = tools::output(
-            tools::command("apt-cache", Path::new("/"))
-                .args(self.list_options())
-                .args(["policy", name]),
-        )
-        .ok()?;
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Candidate: ").map(str::to_owned))
-            .filter(|version| version != "(none)")
+        let question: Vec<&str> = ["policy"].into_iter().chain(names).collect();
+        match question.len() {
+            1 => Ok(Vec::new()),
+            _ => Ok(candidates(&ask(&question)?)),
+        }
     }
 
     /// Downloads packages (`name` or `name=version`) and unpacks them together into one folder of the store.
@@ -183,6 +170,22 @@ impl Packages {
     }
 }
 
+/// Names and versions in what `apt-cache policy` prints: a name at the beginning of a line, its candidate further down.
+fn candidates(policy: &str) -> Vec<(String, String)> {
+    let mut name = "";
+    let mut found = Vec::new();
+    for line in policy.lines() {
+        if let Some(title) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
+            name = title;
+        } else if let Some(version) = line.trim().strip_prefix("Candidate: ")
+            && version != "(none)"
+        {
+            found.push((name.to_owned(), version.to_owned()));
+        }
+    }
+    found
+}
+
 /// Unpacks the files of one package.
 fn unpack(deb: &Path, into: &Path) -> Result<()> {
     let deb = fs::canonicalize(deb).map_err(|error| Error::file("find", deb, &error))?;
@@ -253,6 +256,17 @@ mod tests {
             .status;
         assert!(status.success());
         deb
+    }
+
+    #[test]
+    fn versions_that_would_be_installed() {
+        let text = "one:\n  Installed: 1\n  Candidate: 2.0-1+b1\n  Version table:\n     2.0-1+b1 500\n\
+                    two:\n  Installed: (none)\n  Candidate: (none)\nthree:\n  Candidate: 3\n";
+        let expected = [("one", "2.0-1+b1"), ("three", "3")];
+        assert_eq!(
+            candidates(text),
+            expected.map(|(name, version)| (name.to_owned(), version.to_owned()))
+        );
     }
 
     #[test]

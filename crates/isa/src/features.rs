@@ -1,6 +1,6 @@
 //! Which instructions exist, by CPUID feature.
 
-use iced_x86::{CpuidFeature, Instruction, Mnemonic};
+use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic};
 use ring3_arch::cpuid::Feature;
 
 /// A set of CPUID features.
@@ -40,8 +40,13 @@ impl FeatureSet {
 
     /// Whether everything that this instruction needs is advertised.
     pub fn allows(self, instruction: &Instruction) -> bool {
-        is_hint(instruction.mnemonic())
-            || instruction
+        self.allows_code(instruction.code())
+    }
+
+    /// The same for one of the decoder's codes.
+    pub(crate) fn allows_code(self, code: Code) -> bool {
+        is_hint(code.mnemonic())
+            || code
                 .cpuid_features()
                 .iter()
                 .all(|&needed| match requirement(needed) {
@@ -94,7 +99,7 @@ fn requirement(needed: CpuidFeature) -> Requirement {
         C::INTEL8086 | C::INTEL186 | C::INTEL286 | C::INTEL386 | C::INTEL486 | C::X64 => {
             return Always;
         }
-        C::CPUID | C::MULTIBYTENOP | C::PAUSE | C::RDPMC | C::HLE_or_RTM => return Always,
+        C::CPUID | C::MULTIBYTENOP | C::PAUSE | C::RDPMC => return Always,
         C::FPU | C::FPU287 | C::FPU387 => Feature::Fpu,
         C::MSR => Feature::Msr,
         C::TSC => Feature::Tsc,

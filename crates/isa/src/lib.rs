@@ -6,11 +6,14 @@
 //!
 //! Modelled: 16-bit, 32-bit and 64-bit code. Which extensions exist is the caller's choice
 //! ([`CodeMode::features`]); what is not advertised is lifted to #UD. Rooms: [`uop`] (the table of
-//! operations), [`lift`] (one file per instruction family).
+//! operations), [`lift`] (one file per instruction family); with the feature `forms`, `forms` (examples
+//! of every instruction, for tests).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod features;
+#[cfg(any(test, feature = "forms"))]
+pub mod forms;
 pub mod lift;
 mod register;
 pub mod uop;

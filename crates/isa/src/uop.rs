@@ -663,6 +663,8 @@ ops! {
     Ltr => system();
     /// LLDT from `a`.
     Lldt => system();
+    /// #GP(0) unless CPL is 0; comes before the operand of a privileged instruction is read.
+    Privileged => routine();
     /// `dst` = the task register's selector.
     Str => routine();
     /// `dst` = the LDT's selector.

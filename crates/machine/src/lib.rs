@@ -14,10 +14,9 @@ pub mod machine;
 mod pc;
 mod platform;
 mod snapshot;
-mod uart_interim;
 
 pub use boot::BootFailure;
 pub use config::MachineConfig;
 pub use log::Warnings;
-pub use machine::{Machine, Output, Stop};
+pub use machine::{DiskError, Machine, Output, Stop};
 pub use snapshot::SnapshotError;

@@ -11,6 +11,7 @@ use ring3_clock::Ticks;
 use ring3_cpu::{Activity, Cpu, CpuModel, FunctionalMemory, RamDma};
 use ring3_interpreter::{BlockStore, Exit};
 use ring3_memory::{CodeMap, Ram, RamLayout, Tlb};
+use ring3_virtio::blk::ReadOnly;
 use std::sync::Arc;
 
 /// Bytes that a device gave to the outside.
@@ -48,6 +49,17 @@ pub enum Stop {
         /// Its disassembly.
         text: String,
     },
+}
+
+/// The disk could not take its content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// The machine was built without one.
+    #[error("the machine has no disk; build it with one")]
+    None,
+    /// Too large, for instance.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// A machine.
@@ -134,6 +146,47 @@ impl Machine {
         taken
     }
 
+    /// Gives input to the serial port and returns how many bytes it took.
+    pub fn serial_input(&mut self, bytes: &[u8]) -> usize {
+        let mut effects = Vec::new();
+        let taken = self
+            .chipset
+            .devices
+            .uart
+            .receive(self.now, bytes, &mut effects);
+        self.chipset.carry_out(effects);
+        taken
+    }
+
+    /// The number of the console port called `name`, counted from 0.
+    pub fn port(&self, name: &str) -> Option<u32> {
+        self.config
+            .console_ports
+            .iter()
+            .position(|port| port == name)
+            .map(|n| n as u32)
+    }
+
+    /// Puts `content` onto the disk, read-only; the disk keeps its size, and reads beyond the
+    /// content give zeros.
+    ///
+    /// # Errors
+    /// If there is no disk or the content is larger than it.
+    pub fn set_disk(&mut self, content: Arc<[u8]>) -> Result<(), DiskError> {
+        let handle = self.handles.disk.ok_or(DiskError::None)?;
+        let mut effects = Vec::new();
+        let backend = Box::new(ReadOnly::new(content));
+        let result = self
+            .chipset
+            .devices
+            .pci
+            .enter(handle, &mut effects, |disk, _| {
+                disk.replace_backend(backend)
+            });
+        self.chipset.carry_out(effects);
+        result.map_err(|error| DiskError::Refused(error.to_string()))
+    }
+
     /// Virtual time.
     pub fn now(&self) -> Ticks {
         self.now
@@ -208,6 +261,13 @@ impl Machine {
         };
         let slice = slice.min((limit - self.instructions).max(1));
         let mut end = self.now.saturating_add(Ticks(slice)).min(due);
+        for cpu in &self.cpus {
+            if let Activity::Waiting { until, .. } = cpu.activity
+                && until > self.now
+            {
+                end = end.min(until);
+            }
+        }
         let mut earliest_wake = Ticks::NEVER;
         let mut ran = false;
         for n in 0..self.cpus.len() {
@@ -226,22 +286,24 @@ impl Machine {
                         ran = true;
                     }
                     Exit::Idle(until) => {
+                        // Its time stands still, so that it can be woken at any time.
                         earliest_wake = earliest_wake.min(until);
-                        self.times[n] = end;
+                        break;
                     }
                     Exit::Reschedule => {
-                        // A timer was set or somebody was woken: nobody may run far ahead.
-                        let soon = self.times[n].saturating_add(Ticks(self.config.quantum_ticks));
-                        end = end
-                            .min(soon)
-                            .min(self.chipset.next_deadline())
-                            .max(self.times[n]);
+                        // A timer was set or somebody was woken: the round ends here, for all.
+                        end = end.min(self.times[n]);
                         ran = true;
                     }
-                    Exit::Shutdown => return Some(Stop::TripleFault(CpuIndex(n as u32))),
+                    Exit::Shutdown => {
+                        self.now = self.times[n];
+                        return Some(Stop::TripleFault(CpuIndex(n as u32)));
+                    }
                     Exit::Unimplemented => return Some(self.unimplemented(n)),
                 }
                 if self.chipset.power_off.is_some() || self.chipset.reset {
+                    // The machine's last moment, however the run to it was cut.
+                    self.now = self.times[n];
                     return None;
                 }
             }

@@ -5,12 +5,20 @@ use crate::platform::Devices;
 use ring3_arch::{ApicId, GuestPhys};
 use ring3_boot::PhysRange;
 use ring3_boot::acpi::{
-    AcpiParameters, IoApic as AcpiIoApic, IsaDevice, LegacyInterruptController, PciInterrupt,
-    PciRoot, PowerRegisters, RegisterAddress, ResetRegister,
+    AcpiParameters, Hpet as AcpiHpet, IoApic as AcpiIoApic, IsaDevice, LegacyInterruptController,
+    PciInterrupt, PciRoot, PowerRegisters, RealTimeClock, RegisterAddress, ResetRegister,
 };
 use ring3_clock::Ticks;
+use ring3_devices::acpi_pm::{AcpiPm, TimerWidth, spec as acpi_pm};
+use ring3_devices::cmos::{Cmos, DateTime, spec as cmos};
+use ring3_devices::debug_exit::DebugExit;
+use ring3_devices::hpet::{Hpet, spec as hpet};
+use ring3_devices::i8042::I8042;
 use ring3_devices::ioapic::IoApic;
 use ring3_devices::pic::Pic;
+use ring3_devices::pit::{Pit, spec as pit};
+use ring3_devices::post::Post;
+use ring3_devices::uart::{Com, Uart};
 use ring3_virtio::blk::{Blk, BlkConfig, ReadOnly};
 use ring3_virtio::console::{Console, ConsoleConfig, PortConfig, ResizeOrder};
 use ring3_virtio::pci::{Handle, PciBus};
@@ -20,6 +28,8 @@ use std::sync::Arc;
 
 /// Where PCI devices' registers stand.
 const PCI_WINDOW: std::ops::Range<u64> = 0xe000_0000..0xf000_0000;
+/// RAM beyond this stands above 4 GiB.
+const LOW_MEMORY_MAX: u64 = 3 << 30;
 const IOAPIC: u32 = 0xfec0_0000;
 const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Global system interrupts of the PCI slots, for drivers without MSI-X.
@@ -74,19 +84,29 @@ pub(crate) fn devices(config: &MachineConfig) -> (Devices, PciHandles) {
                 .expect("slot 2 is free"),
         );
     }
+    let mut clock = Cmos::new(DateTime::new(2025, 1, 1, 0, 0, 0).expect("a valid date"));
+    let low = config.memory_bytes.min(LOW_MEMORY_MAX);
+    clock.set_memory_size(low, config.memory_bytes - low);
     let devices = Devices {
         ioapic: IoApic::new(),
         pic: Pic::new(),
         pci,
-        uart: crate::uart_interim::Uart,
-        others: vec![],
+        uart: Uart::new(Com::Com1),
+        others: vec![
+            Box::new(Pit::new()),
+            Box::new(AcpiPm::new(TimerWidth::Bits24)),
+            Box::new(clock),
+            Box::new(I8042::new()),
+            Box::new(Hpet::new()),
+            Box::new(Post::new()),
+            Box::new(DebugExit::new()),
+        ],
     };
     (devices, handles)
 }
 
 /// What the ACPI tables say about the machine.
 pub(crate) fn acpi(config: &MachineConfig, devices: &Devices) -> AcpiParameters {
-    const SCI: u8 = 9;
     let window = PhysRange::between(GuestPhys(PCI_WINDOW.start), GuestPhys(PCI_WINDOW.end));
     AcpiParameters {
         processors: (0..config.cpus).map(ApicId).collect(),
@@ -97,33 +117,44 @@ pub(crate) fn acpi(config: &MachineConfig, devices: &Devices) -> AcpiParameters 
             address: IOAPIC,
             gsi_base: 0,
         }],
-        interrupt_overrides: AcpiParameters::pc_overrides(SCI),
+        interrupt_overrides: AcpiParameters::pc_overrides(acpi_pm::SCI_IRQ),
         legacy_interrupt_controller: Some(LegacyInterruptController {
             master_port: 0x20,
             slave_port: 0xa0,
         }),
         power: PowerRegisters {
-            event_port: 0x600,
-            control_port: 0x604,
-            timer_port: Some(0x608),
+            event_port: acpi_pm::EVENT_PORT,
+            control_port: acpi_pm::CONTROL_PORT,
+            timer_port: Some(acpi_pm::TIMER_PORT),
             timer_32_bit: false,
-            sci_irq: SCI,
-            soft_off_type: 5,
-            power_button: false,
+            sci_irq: acpi_pm::SCI_IRQ,
+            soft_off_type: acpi_pm::SLEEP_TYPE_S5,
+            power_button: true,
         },
         reset: Some(ResetRegister {
-            address: RegisterAddress::Port(0xcf9),
-            value: 6,
+            address: RegisterAddress::Port(acpi_pm::RESET_PORT),
+            value: acpi_pm::RESET_VALUE,
         }),
-        timer: None,
-        clock: None,
+        timer: Some(IsaDevice {
+            port: pit::BASE as u16,
+            irq: ring3_devices::pit::IRQ,
+        }),
+        clock: Some(RealTimeClock {
+            port: cmos::BASE as u16,
+            irq: ring3_devices::cmos::IRQ,
+            century_index: Some(cmos::index::CENTURY),
+        }),
         keyboard_controller: None,
         vga: false,
         serial_ports: vec![IsaDevice {
-            port: 0x3f8,
-            irq: 4,
+            port: Com::Com1.base(),
+            irq: Com::Com1.irq(),
         }],
-        hpet: None,
+        hpet: Some(AcpiHpet {
+            address: hpet::DEFAULT_BASE as u32,
+            capabilities: hpet::CAPABILITIES_LOW,
+            minimum_tick: 128,
+        }),
         pci: Some(PciRoot {
             last_bus: 0,
             memory_windows: window.into_iter().collect(),

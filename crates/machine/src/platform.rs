@@ -2,7 +2,6 @@
 
 use crate::log::Warnings;
 use crate::machine::Output;
-use crate::uart_interim::Uart;
 use ring3_arch::{ApicId, CpuIndex, GuestPhys, Vector, msr};
 use ring3_bus::{Device, Dma, Effect, Effects, Platform, Signals, Space};
 use ring3_clock::Ticks;
@@ -10,6 +9,7 @@ use ring3_devices::ioapic::IoApic;
 use ring3_devices::local_apic::LocalApic;
 use ring3_devices::local_apic::route::Message;
 use ring3_devices::pic::Pic;
+use ring3_devices::uart::Uart;
 use ring3_virtio::pci::PciBus;
 use std::collections::VecDeque;
 
@@ -119,9 +119,16 @@ impl Chipset {
                     device,
                     region,
                 };
-                match r.space {
-                    Space::Port => self.ports.push(route),
-                    Space::Memory => self.memory.push(route),
+                let routes = match r.space {
+                    Space::Port => &mut self.ports,
+                    Space::Memory => &mut self.memory,
+                };
+                // The reset control register at 0xCF9 is offered both by the PCI bus, whose
+                // configuration ports surround it, and by the power-management device: the first
+                // device in the list answers. Guests can move PCI regions over others, too.
+                let taken = |other: &Route| route.first <= other.last && other.first <= route.last;
+                if !routes.iter().any(taken) {
+                    routes.push(route);
                 }
             }
         }

@@ -20,7 +20,7 @@ const CHUNK: usize = 1 << 20;
 const CARRY: usize = 2 * ARCHIVE_ALIGN;
 const HEADER: usize = 110;
 
-/// Memory for reading, made before the guest is ready so that no job pays for its page faults.
+/// Memory for reading.
 pub struct Buffer {
     bytes: Vec<u8>,
     /// Where the bytes start to be aligned as `O_DIRECT` wants them.
@@ -29,16 +29,10 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn new() -> Self {
-        let bytes = vec![0; ARCHIVE_ALIGN + CARRY + CHUNK];
+        // Not zeros, for which the kernel would lend the same page again and again.
+        let bytes = std::hint::black_box(vec![1; ARCHIVE_ALIGN + CARRY + CHUNK]);
         let origin = bytes.as_ptr().align_offset(ARCHIVE_ALIGN);
         Self { bytes, origin }
-    }
-
-    /// Has the kernel put memory behind every page.
-    pub fn touch(&mut self) {
-        for byte in self.bytes.iter_mut().step_by(ARCHIVE_ALIGN) {
-            *std::hint::black_box(byte) = 1;
-        }
     }
 
     fn aligned(&mut self) -> &mut [u8] {
@@ -54,8 +48,11 @@ pub enum Failure {
 
 /// Reads `length` bytes of the archive device and makes the files in them.
 pub fn unpack(length: u64, buffer: &mut Buffer) -> Result<(), Failure> {
-    let device =
-        File::options().read(true).custom_flags(sys::O_DIRECT | sys::O_CLOEXEC).open(ARCHIVE_DEVICE).map_err(Failure::Read)?;
+    let device = File::options()
+        .read(true)
+        .custom_flags(sys::O_DIRECT | sys::O_CLOEXEC)
+        .open(ARCHIVE_DEVICE)
+        .map_err(Failure::Read)?;
     unpack_from(device, length, buffer.aligned(), Path::new("/"))
 }
 
@@ -76,8 +73,14 @@ impl<R: Read> Stream<'_, R> {
             return Err(Failure::Read(io::Error::from(io::ErrorKind::UnexpectedEof)));
         }
         self.buffer.copy_within(self.start..self.end, CARRY - kept);
-        let whole_pages = self.unread.next_multiple_of(ARCHIVE_ALIGN as u64).min(CHUNK as u64) as usize;
-        let count = match self.device.read(&mut self.buffer[CARRY..CARRY + whole_pages]) {
+        let whole_pages = self
+            .unread
+            .next_multiple_of(ARCHIVE_ALIGN as u64)
+            .min(CHUNK as u64) as usize;
+        let count = match self
+            .device
+            .read(&mut self.buffer[CARRY..CARRY + whole_pages])
+        {
             Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             other => other,
         }
@@ -120,10 +123,22 @@ fn padding(length: u64) -> usize {
     (length.wrapping_neg() & 3) as usize
 }
 
-fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -> Result<(), Failure> {
-    let mut stream = Stream { device, unread: length, buffer, start: CARRY, end: CARRY };
+fn unpack_from(
+    device: impl Read,
+    length: u64,
+    buffer: &mut [u8],
+    root: &Path,
+) -> Result<(), Failure> {
+    let mut stream = Stream {
+        device,
+        unread: length,
+        buffer,
+        start: CARRY,
+        end: CARRY,
+    };
     loop {
-        let malformed = |what: &str| Failure::Unpack(PathBuf::new(), io::Error::other(what.to_owned()));
+        let malformed =
+            |what: &str| Failure::Unpack(PathBuf::new(), io::Error::other(what.to_owned()));
         let header = stream.peek(HEADER)?;
         if &header[..6] != b"070701" {
             return Err(malformed("the archive is not in newc format"));
@@ -134,7 +149,12 @@ fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -
                 .and_then(|digits| u32::from_str_radix(digits, 16).ok())
                 .ok_or_else(|| malformed("a header of the archive is damaged"))
         };
-        let (mode, mtime, size, name_size) = (field(1)?, field(5)?, u64::from(field(6)?), field(11)? as usize);
+        let (mode, mtime, size, name_size) = (
+            field(1)?,
+            field(5)?,
+            u64::from(field(6)?),
+            field(11)? as usize,
+        );
         if !(1..=ARCHIVE_ALIGN).contains(&name_size) {
             return Err(malformed("a path in the archive is too long"));
         }
@@ -163,11 +183,16 @@ fn unpack_from(device: impl Read, length: u64, buffer: &mut [u8], root: &Path) -
                 if size >= ARCHIVE_ALIGN as u64 {
                     return Err(at(io::Error::other("the link's target is too long")));
                 }
-                let target = PathBuf::from(std::ffi::OsStr::from_bytes(stream.peek(size as usize)?));
+                let target =
+                    PathBuf::from(std::ffi::OsStr::from_bytes(stream.peek(size as usize)?));
                 stream.skip(size as usize + padding(size))?;
                 link(&target, &path).map_err(at)?;
             }
-            _ => return Err(at(io::Error::other("neither folder, file nor symbolic link"))),
+            _ => {
+                return Err(at(io::Error::other(
+                    "neither folder, file nor symbolic link",
+                )));
+            }
         }
     }
 }
@@ -219,5 +244,144 @@ fn link(target: &Path, path: &Path) -> io::Result<()> {
             symlink(target, path)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// A device that gives at most `most` bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("ring3-agent-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// An archive by cpio(1), of a tree whose files end at odd places.
+    fn archive(source: &Path) -> Option<Vec<u8>> {
+        fs::create_dir(source.join("sub")).unwrap();
+        for size in [0, 1, 2, 3, 4, 4095, 70_000] {
+            let bytes: Vec<u8> = (0..size).map(|i: usize| (i * 7 + size) as u8).collect();
+            fs::write(
+                source.join(format!("sub/{}{size}", "n".repeat(size % 5))),
+                bytes,
+            )
+            .unwrap();
+        }
+        symlink("sub/n1", source.join("link")).unwrap();
+        let mut find = Command::new("find")
+            .arg(".")
+            .current_dir(source)
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let output = Command::new("cpio")
+            .args(["-o", "-H", "newc", "--quiet"])
+            .current_dir(source)
+            .stdin(find.stdout.take()?)
+            .output()
+            .ok()?;
+        find.wait().ok()?;
+        output.status.success().then_some(output.stdout)
+    }
+
+    fn same(one: &Path, other: &Path) -> bool {
+        Command::new("diff")
+            .args(["-r", "--no-dereference"])
+            .arg(one)
+            .arg(other)
+            .status()
+            .unwrap()
+            .success()
+    }
+
+    #[test]
+    fn archives_of_cpio_however_they_are_read() {
+        let source = folder("source");
+        let Some(whole) = archive(&source) else {
+            eprintln!("skipped: no cpio on this host");
+            return;
+        };
+        for piece in [4096, 12_288, CHUNK] {
+            let target = folder(&format!("target-{piece}"));
+            let mut buffer = Buffer::new();
+            // What follows on the device is ignored, though it is read.
+            let device = [&whole[..], &[0xff; 5000]].concat();
+            let result = unpack_from(
+                Slow(&device, piece),
+                whole.len() as u64,
+                buffer.aligned(),
+                &target,
+            );
+            assert!(result.is_ok());
+            assert!(same(&source, &target));
+            // Once more onto itself: everything is replaced or kept.
+            assert!(unpack_from(&whole[..], whole.len() as u64, buffer.aligned(), &target).is_ok());
+            assert!(same(&source, &target));
+            fs::remove_dir_all(target).unwrap();
+        }
+        // Cut anywhere, it ends in an error.
+        let target = folder("cut");
+        for length in (0..whole.len() - 600).step_by(97) {
+            let cut = unpack_from(
+                &whole[..length],
+                whole.len() as u64,
+                Buffer::new().aligned(),
+                &target,
+            );
+            assert!(cut.is_err(), "cut to {length}");
+        }
+        for folder in [source, target] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_and_folders_in_each_others_way() {
+        let root = folder("ways");
+        fs::create_dir(root.join("real")).unwrap();
+        symlink("real", root.join("alias")).unwrap();
+        // A link to a folder will do as a folder, a file will not.
+        assert!(make_folder(&root.join("alias"), 0o755).is_ok());
+        fs::write(root.join("file"), b"old").unwrap();
+        assert!(make_folder(&root.join("file"), 0o755).is_err());
+        // Files and links are replaced, not followed.
+        symlink("file", root.join("to-file")).unwrap();
+        create(&root.join("to-file"), 0o600)
+            .unwrap()
+            .write_all(b"new")
+            .unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"old");
+        link(Path::new("elsewhere"), &root.join("to-file")).unwrap();
+        assert_eq!(
+            fs::read_link(root.join("to-file")).unwrap(),
+            Path::new("elsewhere")
+        );
+        fs::create_dir(root.join("empty")).unwrap();
+        link(Path::new("real"), &root.join("empty")).unwrap();
+        assert_eq!(
+            create(&root.join("set"), 0o4755)
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777,
+            0o4755
+        );
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -20,7 +20,11 @@ pub const STDERR_FIFO: &str = "/ring3/stderr";
 #[derive(Debug, PartialEq, Eq)]
 enum Setting<'a> {
     HostName(&'a str),
-    Module { path: &'a str, required: bool, parameters: &'a str },
+    Module {
+        path: &'a str,
+        required: bool,
+        parameters: &'a str,
+    },
 }
 
 /// Does everything. What went wrong short of that is told to the host as warnings.
@@ -28,13 +32,17 @@ pub fn set_up() -> Result<Ports, String> {
     let mut warnings = Vec::new();
     sys::clear_umask();
     mount_all()?;
-    for result in [make_device_links(), sys::loopback_up(), sys::hold_child_signal()] {
+    for result in [
+        make_device_links(),
+        sys::loopback_up(),
+        sys::hold_child_signal(),
+    ] {
         if let Err(error) = result {
             warnings.push(format!("setting the guest up: {error}"));
         }
     }
-    let configuration =
-        fs::read_to_string(CONFIGURATION).map_err(|error| format!("cannot read {CONFIGURATION}: {error}"))?;
+    let configuration = fs::read_to_string(CONFIGURATION)
+        .map_err(|error| format!("cannot read {CONFIGURATION}: {error}"))?;
     for line in configuration.lines() {
         match parse(line)? {
             None => {}
@@ -43,7 +51,11 @@ pub fn set_up() -> Result<Ports, String> {
                     warnings.push(format!("cannot set the host name {name}: {error}"));
                 }
             }
-            Some(Setting::Module { path, required, parameters }) => {
+            Some(Setting::Module {
+                path,
+                required,
+                parameters,
+            }) => {
                 if let Err(error) = load(path, parameters) {
                     let text = format!("the kernel refuses {path}: {error}");
                     match required {
@@ -70,9 +82,17 @@ fn parse(line: &str) -> Result<Option<Setting<'_>>, String> {
     let setting = match (words.next(), words.next(), words.next(), words.next()) {
         (Some("hostname"), Some(name), None, None) => Setting::HostName(name),
         (Some("module"), Some(need @ ("required" | "optional")), Some(path), parameters) => {
-            Setting::Module { path, required: need == "required", parameters: parameters.unwrap_or("") }
+            Setting::Module {
+                path,
+                required: need == "required",
+                parameters: parameters.unwrap_or(""),
+            }
         }
-        _ => return Err(format!("{CONFIGURATION} has a line nobody understands: {line}")),
+        _ => {
+            return Err(format!(
+                "{CONFIGURATION} has a line nobody understands: {line}"
+            ));
+        }
     };
     Ok(Some(setting))
 }
@@ -142,8 +162,14 @@ fn open_ports() -> Result<Ports, String> {
         }
         let _ = sys::wait(&mut [], Some(1));
     }
-    let missing: Vec<&str> = wanted.into_iter().filter(|name| find_port(name).is_none()).collect();
-    Err(format!("the machine has no virtio console port named {}", missing.join(", ")))
+    let missing: Vec<&str> = wanted
+        .into_iter()
+        .filter(|name| find_port(name).is_none())
+        .collect();
+    Err(format!(
+        "the machine has no virtio console port named {}",
+        missing.join(", ")
+    ))
 }
 
 /// The device of the port of that name.
@@ -165,10 +191,17 @@ mod tests {
     #[test]
     fn configuration_lines() {
         assert_eq!(parse("  # a remark"), Ok(None));
-        assert_eq!(parse("hostname ring3"), Ok(Some(Setting::HostName("ring3"))));
+        assert_eq!(
+            parse("hostname ring3"),
+            Ok(Some(Setting::HostName("ring3")))
+        );
         assert_eq!(
             parse("module optional /ring3/modules/x.ko a=1 b=2"),
-            Ok(Some(Setting::Module { path: "/ring3/modules/x.ko", required: false, parameters: "a=1 b=2" }))
+            Ok(Some(Setting::Module {
+                path: "/ring3/modules/x.ko",
+                required: false,
+                parameters: "a=1 b=2"
+            }))
         );
         assert!(parse("module perhaps /x.ko").is_err());
         assert!(parse("hostname").is_err());

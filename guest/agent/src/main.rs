@@ -9,7 +9,10 @@
 //! Not here: a shell, a login, services, networking beyond the loopback interface, a second job.
 
 #[path = "../../protocol/src/lib.rs"]
-#[allow(dead_code, reason = "the agent uses one direction's encoders, the host the other's")]
+#[allow(
+    dead_code,
+    reason = "the agent uses one direction's encoders, the host the other's"
+)]
 mod protocol;
 
 mod archive;
@@ -20,7 +23,7 @@ mod sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use protocol::{Severity, Splitter, ToGuest, ToHost};
+use protocol::{Splitter, ToGuest, ToHost};
 
 /// The open ports. Each can be open only once, so they stay open.
 pub struct Ports {
@@ -39,7 +42,11 @@ pub struct Control {
 
 impl Control {
     pub fn new(port: File) -> Self {
-        Self { port, splitter: Splitter::new(protocol::TO_GUEST_MAX), buffer: vec![0; 4096] }
+        Self {
+            port,
+            splitter: Splitter::new(protocol::TO_GUEST_MAX),
+            buffer: vec![0; 4096],
+        }
     }
 
     /// Tells the host something. There is nobody to complain to if that fails.
@@ -48,7 +55,7 @@ impl Control {
     }
 
     pub fn warn(&mut self, text: String) {
-        self.send(&ToHost::Notice { severity: Severity::Warning, text });
+        self.send(&ToHost::Warning { text });
     }
 
     pub fn poll_entry(&self) -> sys::PollFd {
@@ -63,13 +70,16 @@ impl Control {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<ToGuest>, protocol::Malformed> {
-        self.splitter.next_frame()?.map(|frame| ToGuest::decode(&frame)).transpose()
+    pub fn next_message(&mut self) -> Result<Option<ToGuest>, protocol::Malformed> {
+        self.splitter
+            .next_frame()?
+            .map(|frame| ToGuest::decode(&frame))
+            .transpose()
     }
 }
 
 fn main() {
-    let mut reserve = archive::Buffer::new();
+    let mut reserve = run::Reserve::new();
     let mut ports = match boot::set_up() {
         Ok(ports) => ports,
         Err(problem) => {
@@ -77,7 +87,6 @@ fn main() {
             power_off();
         }
     };
-    reserve.touch();
     ports.control.send(&ToHost::Ready {
         version: protocol::VERSION,
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
@@ -89,16 +98,24 @@ fn main() {
             Ok(ToGuest::PowerOff) => power_off(),
             Ok(_) => {}
             Err(malformed) => {
-                ports.control.send(&run::not_started(protocol::Stage::Message, None, malformed.0));
+                ports.control.send(&run::not_started(
+                    protocol::Stage::Message,
+                    None,
+                    malformed.0,
+                ));
                 power_off();
             }
         }
     };
-    let last_word = run::run(&job, &mut ports, &mut reserve).unwrap_or_else(|not_started| not_started);
+    let last_word =
+        run::run(&job, &mut ports, &mut reserve).unwrap_or_else(|not_started| not_started);
     ports.control.send(&last_word);
     // The host usually stops the machine now. Whatever the program left running keeps running until it does.
     loop {
-        if matches!(wait_for_message(&mut ports.control), Ok(ToGuest::PowerOff) | Err(_)) {
+        if matches!(
+            wait_for_message(&mut ports.control),
+            Ok(ToGuest::PowerOff) | Err(_)
+        ) {
             power_off();
         }
     }
@@ -107,7 +124,7 @@ fn main() {
 /// Sleeps until the host says something, and buries the dead meanwhile.
 fn wait_for_message(control: &mut Control) -> Result<ToGuest, protocol::Malformed> {
     loop {
-        if let Some(message) = control.next()? {
+        if let Some(message) = control.next_message()? {
             return Ok(message);
         }
         let mut entries = [control.poll_entry()];

@@ -13,20 +13,55 @@ use crate::{Ports, archive};
 /// As much as one read or write moves; the port driver takes no more at a time.
 const PIECE: usize = 32 << 10;
 
-/// Runs the job to its end. Both results are the last message to the host.
-pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Result<ToHost, ToHost> {
-    if job.archive_bytes > 0 {
-        archive::unpack(job.archive_bytes, reserve).map_err(|failure| match failure {
-            archive::Failure::Read(error) => not_started(Stage::Read, Some(&error), "the archive"),
-            archive::Failure::Unpack(path, error) => {
-                not_started(Stage::Unpack, Some(&error), &path.display().to_string())
-            }
-        })?;
+/// Memory a job needs, with pages behind it before the guest is ready, so that no job pays for their making.
+pub struct Reserve {
+    archive: archive::Buffer,
+    stack: sys::SpawnStack,
+    input: Vec<u8>,
+    piece: Vec<u8>,
+}
+
+impl Reserve {
+    pub fn new() -> Self {
+        let filled = || std::hint::black_box(vec![1; PIECE]);
+        Self {
+            archive: archive::Buffer::new(),
+            stack: sys::SpawnStack::new(),
+            input: filled(),
+            piece: filled(),
+        }
     }
-    let streams_failed = |error: io::Error| not_started(Stage::Streams, Some(&error), "the program's streams");
-    let Streams { given, terminal, mut input, mut relays, screen } =
-        Streams::new(job, ports).map_err(streams_failed)?;
-    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(&word[..])).collect::<io::Result<Vec<_>>>();
+}
+
+/// Runs the job to its end. Both results are the last message to the host.
+pub fn run(job: &Job, ports: &mut Ports, reserve: &mut Reserve) -> Result<ToHost, ToHost> {
+    if job.archive_bytes > 0 {
+        archive::unpack(job.archive_bytes, &mut reserve.archive).map_err(
+            |failure| match failure {
+                archive::Failure::Read(error) => {
+                    not_started(Stage::Read, Some(&error), "the archive")
+                }
+                archive::Failure::Unpack(path, error) => {
+                    not_started(Stage::Unpack, Some(&error), &path.display().to_string())
+                }
+            },
+        )?;
+    }
+    let streams_failed =
+        |error: io::Error| not_started(Stage::Streams, Some(&error), "the program's streams");
+    let Streams {
+        given,
+        terminal,
+        mut input,
+        mut relays,
+        screen,
+    } = Streams::new(job, ports, &mut reserve.input).map_err(streams_failed)?;
+    let words = |words: &[Vec<u8>]| {
+        words
+            .iter()
+            .map(|word| sys::c_string(&word[..]))
+            .collect::<io::Result<Vec<_>>>()
+    };
     let order = || {
         Ok((
             sys::c_string(&job.program[..])?,
@@ -35,40 +70,57 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut archive::Buffer) -> Resul
             sys::c_string(&job.folder[..])?,
         ))
     };
-    let (program, arguments, environment, folder) =
-        order().map_err(|error: io::Error| not_started(Stage::Message, Some(&error), "a NUL inside a word"))?;
-    let process = sys::spawn(&sys::Spawn {
-        program: &program,
-        arguments: &arguments,
-        environment: &environment,
-        folder: &folder,
-        user: job.user,
-        group: job.group,
-        randomize_addresses: job.randomize_addresses,
-        streams: given.each_ref().map(|given| given.as_fd()),
-        terminal,
-    })
+    let (program, arguments, environment, folder) = order().map_err(|error: io::Error| {
+        not_started(Stage::Message, Some(&error), "a NUL inside a word")
+    })?;
+    let process = sys::spawn(
+        &sys::Spawn {
+            program: &program,
+            arguments: &arguments,
+            environment: &environment,
+            folder: &folder,
+            randomize_addresses: job.randomize_addresses,
+            streams: given.each_ref().map(|given| given.as_fd()),
+            terminal,
+        },
+        &mut reserve.stack,
+    )
     .map_err(|(step, error)| {
         let (stage, text) = match step {
             SpawnStep::Clone => (Stage::Execute, "making a process".into()),
             SpawnStep::Streams => (Stage::Streams, "handing the streams over".into()),
-            SpawnStep::Folder => (Stage::Folder, String::from_utf8_lossy(&job.folder).into_owned()),
-            SpawnStep::User => (Stage::User, format!("user {} group {}", job.user, job.group)),
-            SpawnStep::Execute => (Stage::Execute, String::from_utf8_lossy(&job.program).into_owned()),
+            SpawnStep::Folder => (
+                Stage::Folder,
+                String::from_utf8_lossy(&job.folder).into_owned(),
+            ),
+            SpawnStep::Execute => (
+                Stage::Execute,
+                String::from_utf8_lossy(&job.program).into_owned(),
+            ),
         };
         not_started(stage, Some(&error), &text)
     })?;
     // The agent's copies would keep pipes open after the program is gone.
     drop(given);
 
+    // What came in one piece with the job is not announced again.
+    obey(process, ports, &mut input, screen.as_ref());
+    move_input(ports, &mut input, false);
     let ended = loop {
         if let Some(ended) = reap(process) {
             break ended;
         }
-        attend(process, ports, &mut input, &mut relays, screen.as_ref());
+        attend(
+            process,
+            ports,
+            &mut input,
+            &mut relays,
+            screen.as_ref(),
+            &mut reserve.piece,
+        );
     };
     for relay in &mut relays {
-        relay.drain(ports);
+        relay.drain(ports, &mut reserve.piece);
     }
     Ok(ToHost::Exited {
         end: ended.end,
@@ -102,7 +154,10 @@ fn reap(program: i32) -> Option<sys::Ended> {
 /// True if the kernel has killed for memory since it started. Nothing but the program can have been the cause.
 fn memory_ran_out() -> bool {
     fs::read_to_string("/proc/vmstat").is_ok_and(|counters| {
-        counters.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
+        counters
+            .lines()
+            .filter_map(|line| line.strip_prefix("oom_kill "))
+            .any(|count| count.trim() != "0")
     })
 }
 
@@ -113,8 +168,14 @@ fn attend(
     input: &mut Option<Input>,
     relays: &mut [Relay],
     screen: Option<&File>,
+    piece: &mut [u8],
 ) {
-    let mut entries = vec![ports.control.poll_entry(), input.as_ref().map_or(PollFd::nothing(), |i| i.poll_entry(ports))];
+    let mut entries = vec![
+        ports.control.poll_entry(),
+        input
+            .as_ref()
+            .map_or(PollFd::nothing(), |i| i.poll_entry(ports)),
+    ];
     entries.extend(relays.iter().map(Relay::poll_entry));
     if sys::wait(&mut entries, None).is_err() {
         return;
@@ -123,35 +184,47 @@ fn attend(
         // The host has let go of the control port; without this pause the wait above would not wait.
         let _ = sys::wait(&mut entries[1..], Some(50));
     } else if entries[0].is_due() && ports.control.receive().is_ok() {
-        while let Ok(Some(message)) = ports.control.next() {
-            match message {
-                ToGuest::Signal { number, group } => sys::send_signal(process, group, number),
-                ToGuest::StdinEnd { total } => {
-                    if let Some(input) = input {
-                        input.end = Some(total);
-                    }
-                }
-                ToGuest::WindowSize { rows, columns } => {
-                    if let Some(screen) = screen {
-                        let _ = sys::set_window_size(screen, rows, columns);
-                    }
-                }
-                ToGuest::PowerOff => {
-                    let _ = sys::power_off();
-                }
-                ToGuest::Job(_) => ports.control.warn("a second job; this guest runs one".into()),
-            }
-        }
+        obey(process, ports, input, screen);
     }
-    if let Some(source) = input
-        && source.attend(ports, entries[1].is_due()).is_err()
-    {
-        *input = None;
-    }
+    move_input(ports, input, entries[1].is_due());
     for (relay, entry) in relays.iter_mut().zip(&entries[2..]) {
         if entry.is_due() {
-            relay.attend(ports);
+            relay.attend(ports, piece);
         }
+    }
+}
+
+/// Does what the messages say that have come in.
+fn obey(process: i32, ports: &mut Ports, input: &mut Option<Input>, screen: Option<&File>) {
+    while let Ok(Some(message)) = ports.control.next_message() {
+        match message {
+            ToGuest::Signal { number, group } => sys::send_signal(process, group, number),
+            ToGuest::StdinEnd { total } => {
+                if let Some(input) = input {
+                    input.end = Some(total);
+                }
+            }
+            ToGuest::WindowSize { rows, columns } => {
+                if let Some(screen) = screen {
+                    let _ = sys::set_window_size(screen, rows, columns);
+                }
+            }
+            ToGuest::PowerOff => {
+                let _ = sys::power_off();
+            }
+            ToGuest::Job(_) => ports
+                .control
+                .warn("a second job; this guest runs one".into()),
+        }
+    }
+}
+
+/// Moves input on. When it has ended, or the program has closed its side, there is none any more.
+fn move_input(ports: &Ports, input: &mut Option<Input>, is_due: bool) {
+    if let Some(source) = input
+        && source.attend(ports, is_due).is_err()
+    {
+        *input = None;
     }
 }
 
@@ -183,8 +256,14 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(job: &Job, ports: &Ports) -> io::Result<Self> {
-        let null = || File::options().read(true).write(true).custom_flags(sys::O_CLOEXEC).open("/dev/null");
+    fn new(job: &Job, ports: &Ports, buffer: &mut Vec<u8>) -> io::Result<Self> {
+        let null = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .custom_flags(sys::O_CLOEXEC)
+                .open("/dev/null")
+        };
         let mut relays = Vec::new();
         let terminal = match &job.terminal {
             Some(terminal) => Some(open_terminal(terminal)?),
@@ -204,12 +283,16 @@ impl Streams {
             }
             Stdin::Pipe => {
                 let (program_side, ours) = sys::pipe()?;
-                input = Some(Input::new(ours.into(), false)?);
+                input = Some(Input::new(ours.into(), false, std::mem::take(buffer))?);
                 program_side
             }
             Stdin::Terminal => {
                 if let Some((screen, _)) = &terminal {
-                    input = Some(Input::new(screen.try_clone()?, true)?);
+                    input = Some(Input::new(
+                        screen.try_clone()?,
+                        true,
+                        std::mem::take(buffer),
+                    )?);
                 }
                 program_side()?
             }
@@ -218,10 +301,17 @@ impl Streams {
             Ok(Some(match kind {
                 Output::Null => null()?.into(),
                 Output::Port => {
-                    let fifo = if to == OutputPort::Stdout { STDOUT_FIFO } else { STDERR_FIFO };
+                    let fifo = if to == OutputPort::Stdout {
+                        STDOUT_FIFO
+                    } else {
+                        STDERR_FIFO
+                    };
                     // Open for writing too, so that it never reports an end when a writer comes and goes.
-                    let source =
-                        File::options().read(true).write(true).custom_flags(sys::O_NONBLOCK | sys::O_CLOEXEC).open(fifo)?;
+                    let source = File::options()
+                        .read(true)
+                        .write(true)
+                        .custom_flags(sys::O_NONBLOCK | sys::O_CLOEXEC)
+                        .open(fifo)?;
                     relays.push(Relay::new(source, to)?);
                     to.of(ports).try_clone()?.into()
                 }
@@ -234,7 +324,8 @@ impl Streams {
                 Output::SameAsStdout => return Ok(None),
             }))
         };
-        let stdout = output(job.stdout, OutputPort::Stdout)?.ok_or(io::Error::from_raw_os_error(sys::EINVAL))?;
+        let stdout = output(job.stdout, OutputPort::Stdout)?
+            .ok_or(io::Error::from_raw_os_error(sys::EINVAL))?;
         let stderr = match output(job.stderr, OutputPort::Stderr)? {
             Some(stderr) => stderr,
             None => stdout.try_clone()?,
@@ -244,7 +335,9 @@ impl Streams {
         }
         match job.stderr {
             Output::Port => {}
-            Output::SameAsStdout if job.stdout == Output::Port => relink(STDOUT_FIFO, "/dev/stderr")?,
+            Output::SameAsStdout if job.stdout == Output::Port => {
+                relink(STDOUT_FIFO, "/dev/stderr")?
+            }
             _ => relink("/proc/self/fd/2", "/dev/stderr")?,
         }
         let terminal_stream = [
@@ -261,10 +354,20 @@ impl Streams {
                 (_, Output::Terminal) => Some(OutputPort::Stderr),
                 _ => None,
             };
-            relays.push(Relay { to, is_terminal: true, ..Relay::new(screen.try_clone()?, OutputPort::Stdout)? });
+            relays.push(Relay {
+                to,
+                is_terminal: true,
+                ..Relay::new(screen.try_clone()?, OutputPort::Stdout)?
+            });
             kept_screen = Some(screen);
         }
-        Ok(Self { given: [stdin, stdout, stderr], terminal: terminal_stream, input, relays, screen: kept_screen })
+        Ok(Self {
+            given: [stdin, stdout, stderr],
+            terminal: terminal_stream,
+            input,
+            relays,
+            screen: kept_screen,
+        })
     }
 }
 
@@ -295,9 +398,17 @@ struct Input {
 }
 
 impl Input {
-    fn new(sink: File, is_terminal: bool) -> io::Result<Self> {
+    fn new(sink: File, is_terminal: bool, mut buffer: Vec<u8>) -> io::Result<Self> {
         sys::set_nonblocking(&sink)?;
-        Ok(Self { sink, is_terminal, buffer: Vec::with_capacity(PIECE), start: 0, taken: 0, end: None })
+        buffer.clear();
+        Ok(Self {
+            sink,
+            is_terminal,
+            buffer,
+            start: 0,
+            taken: 0,
+            end: None,
+        })
     }
 
     fn has_pending(&self) -> bool {
@@ -337,7 +448,11 @@ impl Input {
                 let end = sys::end_of_input_character(&self.sink);
                 let last_was_line_feed = self.buffer.last().is_none_or(|&byte| byte == b'\n');
                 let keys = [end, end];
-                (&self.sink).write_all(if last_was_line_feed { &keys[..1] } else { &keys })?;
+                (&self.sink).write_all(if last_was_line_feed {
+                    &keys[..1]
+                } else {
+                    &keys
+                })?;
             }
             return Err(io::Error::from_raw_os_error(sys::EPIPE));
         }
@@ -350,28 +465,33 @@ struct Relay {
     source: Option<File>,
     to: Option<OutputPort>,
     is_terminal: bool,
-    buffer: Vec<u8>,
 }
 
 impl Relay {
     fn new(source: File, to: OutputPort) -> io::Result<Self> {
         sys::set_nonblocking(&source)?;
-        Ok(Self { source: Some(source), to: Some(to), is_terminal: false, buffer: vec![0; PIECE] })
+        Ok(Self {
+            source: Some(source),
+            to: Some(to),
+            is_terminal: false,
+        })
     }
 
     fn poll_entry(&self) -> PollFd {
-        self.source.as_ref().map_or(PollFd::nothing(), PollFd::readable)
+        self.source
+            .as_ref()
+            .map_or(PollFd::nothing(), PollFd::readable)
     }
 
     /// Moves what is there. False when nothing was.
-    fn attend(&mut self, ports: &Ports) -> bool {
+    fn attend(&mut self, ports: &Ports, piece: &mut [u8]) -> bool {
         let Some(source) = &mut self.source else {
             return false;
         };
-        match source.read(&mut self.buffer) {
+        match source.read(piece) {
             Ok(count) if count > 0 => {
                 if let Some(to) = self.to {
-                    let _ = to.of(ports).write_all(&self.buffer[..count]);
+                    let _ = to.of(ports).write_all(&piece[..count]);
                 }
                 true
             }
@@ -385,13 +505,13 @@ impl Relay {
     }
 
     /// Moves all that the program has written before its end.
-    fn drain(&mut self, ports: &Ports) {
-        while self.attend(ports) {}
+    fn drain(&mut self, ports: &Ports, piece: &mut [u8]) {
+        while self.attend(ports, piece) {}
         // A terminal hands its output on from a worker of the kernel, and says that all is out only when no process
         // holds it open. One pause for what processes the program left behind.
         if self.is_terminal && self.source.is_some() {
             let _ = sys::wait(&mut [self.poll_entry()], Some(20));
-            while self.attend(ports) {}
+            while self.attend(ports, piece) {}
         }
     }
 }

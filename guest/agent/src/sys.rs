@@ -123,10 +123,16 @@ struct SystemInfo {
 
 unsafe extern "C" {
     fn chdir(path: *const c_char) -> c_int;
-    fn clone(entry: extern "C" fn(*mut c_void) -> c_int, stack: *mut c_void, flags: c_int, arg: *mut c_void, ...)
-    -> c_int;
+    fn clone(
+        entry: extern "C" fn(*mut c_void) -> c_int,
+        stack: *mut c_void,
+        flags: c_int,
+        arg: *mut c_void,
+        ...
+    ) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
-    fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
+    fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char)
+    -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn futimens(fd: c_int, times: *const TimeSpec) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
@@ -141,13 +147,15 @@ unsafe extern "C" {
     ) -> c_int;
     fn personality(persona: c_ulong) -> c_int;
     fn pipe2(fds: *mut c_int, flags: c_int) -> c_int;
-    fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const TimeSpec, mask: *const SignalSet) -> c_int;
+    fn ppoll(
+        fds: *mut PollFd,
+        count: c_ulong,
+        timeout: *const TimeSpec,
+        mask: *const SignalSet,
+    ) -> c_int;
     fn reboot(command: c_int) -> c_int;
-    fn setgid(group: u32) -> c_int;
-    fn setgroups(count: usize, groups: *const u32) -> c_int;
     fn sethostname(name: *const c_char, length: usize) -> c_int;
     fn setsid() -> c_int;
-    fn setuid(user: u32) -> c_int;
     fn sigaction(signal: c_int, new: *const SignalAction, old: *mut SignalAction) -> c_int;
     fn sigprocmask(how: c_int, new: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
@@ -162,7 +170,11 @@ unsafe extern "C" {
 
 /// Turns the C convention, -1 and `errno`, into a result.
 fn check(value: c_int) -> io::Result<c_int> {
-    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }
 
 /// A path or word for the kernel. One with a NUL inside cannot exist there.
@@ -175,14 +187,30 @@ pub fn mount_virtual(kind: &CStr, target: &CStr, options: &CStr, remount: bool) 
     const MS_REMOUNT: c_ulong = 32;
     let flags = if remount { MS_REMOUNT } else { 0 };
     // SAFETY: three strings that end in NUL; the kernel copies them.
-    check(unsafe { mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) }).map(drop)
+    check(unsafe {
+        mount(
+            kind.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            options.as_ptr().cast(),
+        )
+    })
+    .map(drop)
 }
 
 /// finit_module(2).
 pub fn load_module(file: &File, parameters: &CStr) -> io::Result<()> {
     const FINIT_MODULE: c_long = 313;
     // SAFETY: an open file and a string that ends in NUL.
-    let result = unsafe { syscall(FINIT_MODULE, file.as_raw_fd(), parameters.as_ptr(), 0 as c_int) };
+    let result = unsafe {
+        syscall(
+            FINIT_MODULE,
+            file.as_raw_fd(),
+            parameters.as_ptr(),
+            0 as c_int,
+        )
+    };
     check(result as c_int).map(drop)
 }
 
@@ -214,7 +242,11 @@ pub fn loopback_up() -> io::Result<()> {
     let fd = check(unsafe { socket(AF_INET, SOCK_DGRAM | O_CLOEXEC, 0) })?;
     // SAFETY: the descriptor was just made and belongs to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut request = InterfaceRequest { name: [0; 16], flags: IFF_UP, rest: [0; 22] };
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: IFF_UP,
+        rest: [0; 22],
+    };
     request.name[..2].copy_from_slice(b"lo");
     // SAFETY: the request is a whole `struct ifreq` (40 bytes).
     check(unsafe { ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) }).map(drop)
@@ -243,8 +275,14 @@ pub fn set_nonblocking(fd: &impl AsRawFd) -> io::Result<()> {
 /// Sets access and modification time of a file, in seconds since 1970.
 pub fn set_times(file: &File, seconds: u32) -> io::Result<()> {
     let times = [
-        TimeSpec { seconds: i64::from(seconds), nanoseconds: 0 },
-        TimeSpec { seconds: i64::from(seconds), nanoseconds: 0 },
+        TimeSpec {
+            seconds: i64::from(seconds),
+            nanoseconds: 0,
+        },
+        TimeSpec {
+            seconds: i64::from(seconds),
+            nanoseconds: 0,
+        },
     ];
     // SAFETY: two entries, as the call wants.
     check(unsafe { futimens(file.as_raw_fd(), times.as_ptr()) }).map(drop)
@@ -264,13 +302,23 @@ pub fn pseudo_terminal() -> io::Result<(File, OwnedFd)> {
     use std::os::unix::fs::OpenOptionsExt;
     const TIOCSPTLCK: c_ulong = 0x4004_5431;
     const TIOCGPTPEER: c_ulong = 0x5441;
-    let screen = File::options().read(true).write(true).custom_flags(O_NOCTTY | O_CLOEXEC).open("/dev/ptmx")?;
+    let screen = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(O_NOCTTY | O_CLOEXEC)
+        .open("/dev/ptmx")?;
     let unlocked: c_int = 0;
     // SAFETY: the request reads one int.
     check(unsafe { ioctl(screen.as_raw_fd(), TIOCSPTLCK, &raw const unlocked) })?;
     const O_RDWR: c_int = 2;
     // SAFETY: the argument is a number.
-    let fd = check(unsafe { ioctl(screen.as_raw_fd(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) })?;
+    let fd = check(unsafe {
+        ioctl(
+            screen.as_raw_fd(),
+            TIOCGPTPEER,
+            O_RDWR | O_NOCTTY | O_CLOEXEC,
+        )
+    })?;
     // SAFETY: the descriptor was just made and belongs to nobody else.
     Ok((screen, unsafe { OwnedFd::from_raw_fd(fd) }))
 }
@@ -278,7 +326,12 @@ pub fn pseudo_terminal() -> io::Result<(File, OwnedFd)> {
 /// Tells a pseudo-terminal its size; its foreground processes get SIGWINCH.
 pub fn set_window_size(screen: &File, rows: u16, columns: u16) -> io::Result<()> {
     const TIOCSWINSZ: c_ulong = 0x5414;
-    let size = WindowSize { rows, columns, x_pixels: 0, y_pixels: 0 };
+    let size = WindowSize {
+        rows,
+        columns,
+        x_pixels: 0,
+        y_pixels: 0,
+    };
     // SAFETY: the request reads one `struct winsize`.
     check(unsafe { ioctl(screen.as_raw_fd(), TIOCSWINSZ, &raw const size) }).map(drop)
 }
@@ -318,17 +371,29 @@ pub fn end_of_input_character(screen: &File) -> u8 {
 impl PollFd {
     /// Waits for something to read.
     pub fn readable(fd: &impl AsRawFd) -> Self {
-        Self { fd: fd.as_raw_fd(), events: POLLIN, results: 0 }
+        Self {
+            fd: fd.as_raw_fd(),
+            events: POLLIN,
+            results: 0,
+        }
     }
 
     /// Waits for room to write.
     pub fn writable(fd: &impl AsRawFd) -> Self {
-        Self { fd: fd.as_raw_fd(), events: POLLOUT, results: 0 }
+        Self {
+            fd: fd.as_raw_fd(),
+            events: POLLOUT,
+            results: 0,
+        }
     }
 
     /// An entry that never reports anything.
     pub fn nothing() -> Self {
-        Self { fd: -1, events: 0, results: 0 }
+        Self {
+            fd: -1,
+            events: 0,
+            results: 0,
+        }
     }
 
     /// True if a read or write would not block now, be it that it would fail.
@@ -380,7 +445,9 @@ pub fn wait(entries: &mut [PollFd], timeout_millis: Option<u32>) -> io::Result<(
         ppoll(
             entries.as_mut_ptr(),
             entries.len() as c_ulong,
-            timeout.as_ref().map_or(null(), |timeout| &raw const *timeout),
+            timeout
+                .as_ref()
+                .map_or(null(), |timeout| &raw const *timeout),
             &raw const none_held,
         )
     });
@@ -449,8 +516,6 @@ pub struct Spawn<'a> {
     pub arguments: &'a [CString],
     pub environment: &'a [CString],
     pub folder: &'a CStr,
-    pub user: u32,
-    pub group: u32,
     pub randomize_addresses: bool,
     /// Become descriptors 0, 1, 2.
     pub streams: [BorrowedFd<'a>; 3],
@@ -464,7 +529,6 @@ pub enum SpawnStep {
     Clone,
     Streams,
     Folder,
-    User,
     Execute,
 }
 
@@ -474,8 +538,6 @@ struct Launch {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     folder: *const c_char,
-    user: u32,
-    group: u32,
     randomize_addresses: bool,
     streams: [c_int; 3],
     terminal: c_int,
@@ -483,49 +545,61 @@ struct Launch {
     failed_errno: AtomicI32,
 }
 
+/// Memory a child runs on until it executes its program.
+pub struct SpawnStack(Vec<u128>);
+
+impl SpawnStack {
+    pub fn new() -> Self {
+        Self(std::hint::black_box(vec![1; 1024]))
+    }
+}
+
 /// Starts a program in a session of its own. The child shares the agent's memory until it has executed the program,
 /// and the agent sleeps meanwhile, so no page table is copied and a failure is told through that memory.
-pub fn spawn(spawn: &Spawn<'_>) -> Result<i32, (SpawnStep, io::Error)> {
+pub fn spawn(spawn: &Spawn<'_>, stack: &mut SpawnStack) -> Result<i32, (SpawnStep, io::Error)> {
     const CLONE_VM: c_int = 0x100;
     const CLONE_VFORK: c_int = 0x4000;
-    let pointers =
-        |words: &[CString]| words.iter().map(|word| word.as_ptr()).chain([null()]).collect::<Vec<*const c_char>>();
+    let pointers = |words: &[CString]| {
+        words
+            .iter()
+            .map(|word| word.as_ptr())
+            .chain([null()])
+            .collect::<Vec<*const c_char>>()
+    };
     let (arguments, environment) = (pointers(spawn.arguments), pointers(spawn.environment));
     let launch = Launch {
         program: spawn.program.as_ptr(),
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
         folder: spawn.folder.as_ptr(),
-        user: spawn.user,
-        group: spawn.group,
         randomize_addresses: spawn.randomize_addresses,
         streams: spawn.streams.each_ref().map(|fd| fd.as_raw_fd()),
         terminal: spawn.terminal.map_or(-1, |stream| stream as c_int),
         failed_step: AtomicI32::new(-1),
         failed_errno: AtomicI32::new(0),
     };
-    let mut stack = vec![0_u128; 1024];
     // SAFETY: the end of the child's stack is 16-byte aligned and one past the allocation, as a downward stack wants.
     // The child runs `become_program` on it while this thread is suspended, and this thread is the only one; the
     // stack, the launch order and all it points to live until the child has executed or exited.
     let process = unsafe {
         clone(
             become_program,
-            stack.as_mut_ptr_range().end.cast(),
+            stack.0.as_mut_ptr_range().end.cast(),
             CLONE_VM | CLONE_VFORK | SIGCHLD,
             (&raw const launch).cast_mut().cast(),
         )
     };
     let process = check(process).map_err(|error| (SpawnStep::Clone, error))?;
-    drop(stack);
     let step = match launch.failed_step.load(Ordering::Relaxed) {
         -1 => return Ok(process),
         0 => SpawnStep::Streams,
         1 => SpawnStep::Folder,
-        2 => SpawnStep::User,
         _ => SpawnStep::Execute,
     };
-    Err((step, io::Error::from_raw_os_error(launch.failed_errno.load(Ordering::Relaxed))))
+    Err((
+        step,
+        io::Error::from_raw_os_error(launch.failed_errno.load(Ordering::Relaxed)),
+    ))
 }
 
 /// The child of [`spawn`]. Allocates nothing and touches nothing of the parent's but the launch order.
@@ -537,7 +611,10 @@ extern "C" fn become_program(argument: *mut c_void) -> c_int {
     // SAFETY: the parent passes its launch order and sleeps.
     let launch = unsafe { &*argument.cast::<Launch>() };
     let give_up = |step: i32| -> ! {
-        launch.failed_errno.store(io::Error::last_os_error().raw_os_error().unwrap_or(EIO), Ordering::Relaxed);
+        launch.failed_errno.store(
+            io::Error::last_os_error().raw_os_error().unwrap_or(EIO),
+            Ordering::Relaxed,
+        );
         launch.failed_step.store(step, Ordering::Relaxed);
         // SAFETY: leaves without running anything of the parent's.
         unsafe { _exit(127) }
@@ -567,22 +644,22 @@ extern "C" fn become_program(argument: *mut c_void) -> c_int {
         if chdir(launch.folder) == -1 {
             give_up(1);
         }
-        if launch.user != 0 || launch.group != 0 {
-            if setgroups(0, null()) == -1 || setgid(launch.group) == -1 || setuid(launch.user) == -1 {
-                give_up(2);
-            }
-        }
         if !launch.randomize_addresses {
             personality(ADDR_NO_RANDOMIZE);
         }
-        let action = SignalAction { handler: SIG_DFL, mask: SignalSet([0; 16]), flags: 0, restorer: 0 };
+        let action = SignalAction {
+            handler: SIG_DFL,
+            mask: SignalSet([0; 16]),
+            flags: 0,
+            restorer: 0,
+        };
         for signal in [SIGPIPE, SIGCHLD] {
             sigaction(signal, &raw const action, std::ptr::null_mut());
         }
         umask(0o022);
         let _ = set_signal_mask(&SignalSet([0; 16]));
         execve(launch.program, launch.arguments, launch.environment);
-        give_up(3)
+        give_up(2)
     }
 }
 

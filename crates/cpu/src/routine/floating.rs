@@ -105,21 +105,15 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
     Ok(())
 }
 
-/// MASKMOVDQU and MASKMOVQ. What happens at addresses whose bytes are not stored is left open by
-/// SDM Vol. 2, "MASKMOVDQU": here, nothing.
+/// MASKMOVDQU and MASKMOVQ. Whether bytes that are not stored to can fault is left open by SDM
+/// Vol. 2, "MASKMOVDQU"; here, as in AMD's processors, they can.
 fn masked_store<M: Memory>(cpu: &Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let at = crate::execute::masked_address(cpu, u);
     let mask = cpu.vectors[u.vb()].to_le_bytes();
     let data = cpu.vectors[u.vdst()].to_le_bytes();
     let count = usize::from(u.y).min(16);
-    let selected = |n: &usize| mask[*n] & 0x80 != 0;
-    let mut bytes = (0..count).filter(selected);
-    let Some(first) = bytes.next() else {
-        return Ok(());
-    };
-    let last = bytes.next_back().unwrap_or(first);
-    m.check_write(at.wrapping_add(first as u64), (last - first + 1) as u64)?;
-    for n in (first..=last).filter(selected) {
+    m.check_write(at, count as u64)?;
+    for n in (0..count).filter(|n| mask[*n] & 0x80 != 0) {
         m.store::<1>(at.wrapping_add(n as u64), data[n].into())?;
     }
     Ok(())

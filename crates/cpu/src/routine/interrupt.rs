@@ -70,6 +70,8 @@ pub(crate) fn software<M: Memory>(
         Source::Software
     };
     let return_rip = cpu.rip().wrapping_add(u.imm as u64);
+    // INT n and its kin clear TF, and are not stepped. SDM Vol. 3, "Single-Step Exception Condition".
+    cpu.single_step_suppressed = true;
     deliver(
         cpu,
         m,

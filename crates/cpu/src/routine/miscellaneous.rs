@@ -155,26 +155,34 @@ pub(crate) fn enter<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
     let mask = stack_mask(cpu);
     let rsp = cpu.reg(Reg::Rsp);
     let rbp = cpu.reg(Reg::Rbp);
-    let mut values = vec![rbp];
     let frame = rsp.wrapping_sub(size);
-    for n in 1..level {
-        let pointer = rbp.wrapping_sub(n * size);
-        let address = stack_address(cpu, m, pointer, size, false)?;
-        values.push(load(m, size, address)?);
+    let pushes = level.max(1) + u64::from(level > 0);
+    let top = rsp.wrapping_sub(pushes * size).wrapping_sub(frame_size);
+    // First everything that can fault, in the order of the accesses, then the accesses: pushed
+    // pointers may lie where later ones are read.
+    for really in [false, true] {
+        for n in 0..pushes {
+            let value = if n == 0 {
+                rbp
+            } else if n == level {
+                frame
+            } else {
+                let pointer = rbp.wrapping_sub(n * size);
+                let address = stack_address(cpu, m, pointer, size, false)?;
+                load(m, size, address)?
+            };
+            let pointer = rsp.wrapping_sub((n + 1) * size);
+            let address = stack_address(cpu, m, pointer, size, true)?;
+            if really {
+                store(m, size, address, value)?;
+            } else {
+                m.check_write(address, size)?;
+            }
+        }
+        // The new top of the stack must be writable.
+        let address = stack_address(cpu, m, top, size, true)?;
+        m.check_write(address, size)?;
     }
-    if level > 0 {
-        values.push(frame);
-    }
-    let mut pointer = rsp;
-    for value in values {
-        pointer = pointer.wrapping_sub(size);
-        let address = stack_address(cpu, m, pointer, size, true)?;
-        store(m, size, address, value)?;
-    }
-    let top = pointer.wrapping_sub(frame_size);
-    // The new top of the stack must be writable.
-    let address = stack_address(cpu, m, top, size, true)?;
-    m.check_write(address, size)?;
     merge_register(cpu, Reg::Rbp, size, frame);
     cpu.set_reg(Reg::Rsp, (rsp & !mask) | (top & mask));
     Ok(())
@@ -303,7 +311,7 @@ pub(crate) fn decimal<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
     let low = result as u8;
     set(rflags::SF, low & 0x80 != 0);
     set(rflags::ZF, low == 0);
-    set(rflags::PF, low.count_ones() % 2 == 0);
+    set(rflags::PF, low.count_ones().is_multiple_of(2));
     merge_register(cpu, Reg::Rax, 2, result.into());
     cpu.flags.set_bits(flags);
     Ok(())

@@ -5,7 +5,7 @@ use crate::memory::{Memory, Stop, StopReason};
 use crate::routine::interrupt::{Event, Source, long_stack, protected_stack};
 use crate::routine::segment::{mark_accessed, null_segment, read_descriptor};
 use crate::state::Cpu;
-use ring3_arch::cr::efer;
+use ring3_arch::cr::{dr, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute, system_type};
 use ring3_arch::{Exception, Fault, rflags};
 use ring3_isa::{Op, Reg, Uop};
@@ -362,8 +362,18 @@ pub(crate) fn syscall<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
     cpu.set_cpl(0);
     cpu.set_segment(SS, flat(selector.wrapping_add(8) & !3, 0xc093));
     cpu.set_rip(cpu.system.lstar);
+    step_by_new_flags(cpu);
     m.configure(cpu);
     Ok(())
+}
+
+/// SYSCALL and SYSRET trap if TF is set when they have completed, not when they begin: a kernel that
+/// masks TF is not stepped, and its return to a stepped program traps before that goes on.
+fn step_by_new_flags(cpu: &mut Cpu) {
+    cpu.single_step_suppressed = true;
+    if cpu.has_flag(rflags::TF) {
+        cpu.pending_debug |= dr::DR6_BS;
+    }
 }
 
 /// SYSRET with operand size `y`. SDM Vol. 2, "SYSRET-Return From Fast System Call".
@@ -392,6 +402,7 @@ pub(crate) fn sysret<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(),
     } else {
         target & 0xffff_ffff
     });
+    step_by_new_flags(cpu);
     m.configure(cpu);
     Ok(())
 }

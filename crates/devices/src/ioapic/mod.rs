@@ -122,14 +122,13 @@ impl IoApic {
     /// Sends what the level or the rising edge of an input asks for.
     fn sense(&mut self, pin: usize, rising: bool, effects: &mut Effects) {
         let redirection = self.state.redirection[pin];
-        // "Edge-sensitive interrupts signaled on a masked interrupt pin are ignored (i.e., not
-        // delivered or held pending)." A level that still stands when the mask goes is delivered.
+        // An edge at a masked pin is neither delivered nor held pending. A level that still stands
+        // when the mask goes is delivered.
         if redirection & entry::MASKED != 0 {
             return;
         }
         let level_triggered = redirection & entry::LEVEL != 0;
-        // SMI, NMI, INIT and ExtINT are "always treated as an edge triggered interrupt even if
-        // programmed as level" (of ExtINT: "requires [...] to be edge").
+        // SMI, NMI, INIT and ExtINT are edges whatever the trigger mode says.
         let is_edge_mode = redirection & entry::DELIVERY_MODE > 1 << entry::DELIVERY_MODE_SHIFT;
         if level_triggered && !is_edge_mode {
             let waits = redirection & entry::REMOTE_IRR != 0;
@@ -177,8 +176,8 @@ impl IoApic {
             old & !low_half | u64::from(value)
         };
         let mut new = written & entry::WRITABLE | old & entry::REMOTE_IRR;
-        // "For edge triggered interrupts [remote IRR] is undefined": here it goes, which is what
-        // kernels rely on that know of no EOI register.
+        // For an edge the datasheet leaves remote IRR open. Here it goes, which is what kernels
+        // rely on that know of no EOI register.
         if new & entry::LEVEL == 0 {
             new &= !entry::REMOTE_IRR;
         }
@@ -251,7 +250,7 @@ impl Device for IoApic {
     ) {
         match offset {
             spec::SELECT => self.state.selected = value as u8,
-            // "The [data window] register must be accessed as a 32-bit quantity."
+            // The window takes whole registers only.
             spec::WINDOW if size == 4 => self.write_register(value as u32, effects),
             spec::EOI => self.end_of_interrupt(Vector(value as u8), effects),
             _ => effects.push(Effect::Warning(format!(

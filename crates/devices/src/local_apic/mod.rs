@@ -203,10 +203,9 @@ impl LocalApic {
         let enable = value & base::ENABLE != 0;
         let extended = value & base::X2APIC != 0;
         match (self.mode(), enable, extended) {
-            // "The state corresponding to EXTD = 1 and EN = 0 is not valid."
+            // There is no such state.
             (_, false, true) => return None,
-            // "From the x2APIC mode, the only valid transition is to the state where the x2APIC is
-            // disabled." "From the disabled state, the only valid transition is to the xAPIC mode."
+            // x2APIC mode can only be left for the disabled state, and that one for xAPIC mode.
             (Mode::X2apic, true, false) | (Mode::Disabled, true, true) => return None,
             _ => {}
         }
@@ -215,15 +214,14 @@ impl LocalApic {
         let before = self.mode();
         self.state.base = value;
         match (before, self.mode()) {
-            // "The Logical Destination Register is not preserved. [...] The high half of the
-            // Interrupt Command Register is not preserved." ("State Changes From xAPIC Mode to
-            // x2APIC Mode"). The LDR of x2APIC mode follows from the identifier.
+            // LDR and the high half of ICR are not preserved, all else is ("State Changes From
+            // xAPIC Mode to x2APIC Mode"). The LDR of x2APIC mode follows from the identifier.
             (Mode::Xapic, Mode::X2apic) => {
                 self.state.logical_id = 0;
                 self.state.icr &= u64::from(u32::MAX);
             }
-            // "Prior initialization to the APIC may be lost and the APIC may return to the state
-            // [...] following a power-up or reset." Here it does.
+            // The APIC may return to its state at reset ("Enabling or Disabling the Local APIC").
+            // Here it does.
             (Mode::Xapic | Mode::X2apic, Mode::Disabled) => {
                 self.state = self.state.with_registers_at_reset();
             }
@@ -344,8 +342,7 @@ impl LocalApic {
                 let deadline = self.deadline();
                 self.catch_up(now);
                 self.announce(deadline, effects);
-                // "In other timer modes [...] reads return zero", and zero is also what is left
-                // once the deadline has passed.
+                // Zero in other timer modes, and once the deadline has passed.
                 Some(match self.state.timer {
                     Timer::Deadline { tsc, .. } => tsc,
                     _ => 0,
@@ -412,7 +409,7 @@ impl LocalApic {
     fn x2apic_writable(&self, register: Register) -> Option<u64> {
         Some(match register {
             Register::TaskPriority => 0xff,
-            // "A WRMSR of a non-zero value causes #GP(0)."
+            // Only zero can be written.
             Register::EndOfInterrupt | Register::ErrorStatus => 0,
             Register::SpuriousVector => u64::from(svr::WRITABLE),
             // Bit 12 was the delivery status. It is undefined in this mode, and processors ignore
@@ -481,8 +478,8 @@ impl LocalApic {
             Register::DestinationFormat => self.state.destination_model = (value >> 28) as u8,
             Register::SpuriousVector => {
                 self.state.svr = value & svr::WRITABLE;
-                // "The mask bits for all the LVT entries are set. Attempts to reset these bits
-                // will be ignored." ("Local APIC State After It Has Been Software Disabled")
+                // Every LVT entry is masked and stays so ("Local APIC State After It Has Been
+                // Software Disabled").
                 if value & svr::ENABLE == 0 {
                     for entry in &mut self.state.lvt {
                         *entry |= lvt::MASKED;
@@ -511,7 +508,8 @@ impl LocalApic {
                 let command = value & icr::VECTOR | 1 << icr::SHORTHAND_SHIFT;
                 self.send_command(command, 0, true, effects);
             }
-            // "The identifier should not be written", the rest is read-only.
+            // Whether the identifier can be written depends on the model; here it cannot. The
+            // rest is read-only.
             Register::Id
             | Register::Version
             | Register::ArbitrationPriority
@@ -534,8 +532,7 @@ impl LocalApic {
             if !self.features.tsc_deadline {
                 new &= !lvt::TSC_DEADLINE;
             }
-            // "A write to the LVT Timer Register that changes the timer mode disarms the local
-            // APIC timer." ("APIC Timer")
+            // A change of the mode disarms the timer ("APIC Timer").
             if (old ^ new) & lvt::TIMER_MODE != 0 {
                 self.state.timer = Timer::Idle;
             }
@@ -579,8 +576,7 @@ impl LocalApic {
     /// Recomputes what follows from IRR, ISR, TPR and the enables; called after each change of one.
     fn refresh(&mut self) {
         self.deliverable = match self.state.irr.highest() {
-            // "The processor will deliver only those interrupts that have an interrupt-priority
-            // class higher than the processor-priority class."
+            // The class must exceed that of the processor priority; an equal one waits.
             Some(vector)
                 if self.is_software_enabled() && vector >> 4 > self.processor_priority() >> 4 =>
             {
@@ -673,7 +669,7 @@ impl LocalApic {
     fn sense_pin(&mut self, entry: Lvt, rising: bool) {
         let level = self.state.pins[usize::from(entry == Lvt::Lint1)];
         if !self.is_enabled() {
-            // "If the local APIC is disabled, LINT0 is INTR (see `extint_pending`), LINT1 is NMI."
+            // LINT1 is the processor's NMI pin then, and LINT0 its INTR, see `extint_pending`.
             if entry == Lvt::Lint1 && rising {
                 self.latch_nmi();
             }
@@ -697,7 +693,7 @@ impl LocalApic {
                     self.state.lvt[entry.index()] |= lvt::REMOTE_IRR;
                 }
             }
-            // "NMI and INIT are always treated as edge-sensitive."
+            // NMI and INIT are edges whatever the trigger mode says.
             Some(Delivery::Nmi) if rising => self.latch_nmi(),
             Some(Delivery::Init) if rising => self.latch_init(),
             // ExtINT is a level that `extint_pending` looks at; SMI does not exist here; the other
@@ -999,18 +995,18 @@ impl LocalApic {
                 let counted = now.saturating_sub(since).0 / self.count_ticks();
                 u32::try_from(counted).map_or(0, |counted| from.saturating_sub(counted))
             }
-            // "In TSC-deadline mode [...] current-count register always reads 0."
+            // In TSC-deadline mode it reads zero.
             _ => 0,
         }
     }
 
     fn write_initial_count(&mut self, now: Ticks, count: u32) {
-        // "When in TSC-deadline mode, writes to the initial-count register are ignored."
+        // In TSC-deadline mode there is no initial count.
         if self.timer_mode() == lvt::TSC_DEADLINE {
             return;
         }
         self.state.initial_count = count;
-        // "A write of 0 to the initial-count register effectively stops the local APIC timer."
+        // Zero stops the timer.
         self.state.timer = match count {
             0 => Timer::Idle,
             from => Timer::Counting { since: now, from },
@@ -1028,7 +1024,7 @@ impl LocalApic {
 
     /// "TSC-Deadline Mode".
     fn write_tsc_deadline(&mut self, now: Ticks, tsc: u64) {
-        // "In other timer modes, [...] writes are ignored."
+        // In other timer modes the MSR takes nothing.
         if self.timer_mode() != lvt::TSC_DEADLINE {
             return;
         }
@@ -1056,8 +1052,7 @@ impl LocalApic {
                 if now < at {
                     return;
                 }
-                // "When the timer generates an interrupt, it disarms itself and clears the
-                // IA32_TSC_DEADLINE MSR."
+                // It disarms itself and clears the MSR.
                 self.state.timer = Timer::Idle;
             }
             Timer::Counting { since, from } => {

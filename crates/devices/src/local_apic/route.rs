@@ -126,8 +126,8 @@ impl Message {
             None | Some(Delivery::ExtInt) => return Err(Unroutable::ReservedDeliveryMode),
             Some(delivery) => delivery,
         };
-        // "INIT Level De-assert: not supported in the Pentium 4 and Intel Xeon processors."
-        // For every other delivery mode the level and the trigger mode are ignored.
+        // Processors since the Pentium 4 do not react to the de-assertion of INIT. For every other
+        // delivery mode the level and the trigger mode are ignored.
         let deassert = command & icr::LEVEL != 0 && command & icr::ASSERT == 0;
         if delivery == Delivery::Init && deassert {
             return Err(Unroutable::Deassertion);
@@ -166,8 +166,7 @@ impl Message {
         let redirected = address & (1 << 3) != 0;
         let delivery = match Delivery::from_bits(data >> 8) {
             None | Some(Delivery::Startup) => return Err(Unroutable::ReservedDeliveryMode),
-            // "Redirection hint indication (RH): when set, the message is directed to the
-            // processor with the lowest interrupt priority among those that can receive it."
+            // The redirection hint asks for the one with the lowest priority.
             Some(Delivery::Fixed) if redirected => Delivery::LowestPriority,
             Some(delivery) => delivery,
         };

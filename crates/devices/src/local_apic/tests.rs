@@ -115,7 +115,7 @@ fn mode_transitions_are_those_of_the_state_diagram() {
             .unwrap();
         apic
     };
-    // "Local x2APIC State Transitions with IA32_APIC_BASE, INIT, and RESET"
+    // SDM, figure "Local x2APIC State Transitions with IA32_APIC_BASE, INIT, and RESET".
     for (from, to, allowed) in [
         (DISABLED, DISABLED, true),
         (DISABLED, XAPIC, true),
@@ -252,7 +252,7 @@ fn entering_x2apic_mode_keeps_all_but_ldr_and_the_high_half_of_icr() {
     apic.write_base_msr(NOW, value, &mut vec![]).unwrap();
     let mut get = |number| apic.read_msr(NOW, number, &mut vec![]).unwrap();
     assert_eq!(get(0x802), 0x25);
-    // "Logical x2APIC ID = [(x2APIC ID[19:4] << 16) | (1 << x2APIC ID[3:0])]"
+    // Cluster 2 (bits 19:4 of the identifier), member 5 (bits 3:0).
     assert_eq!(get(0x80d), 0x2_0020);
     assert_eq!(get(0x80f), 0x1fe);
     assert_eq!(get(0x808), 0x20);
@@ -345,7 +345,7 @@ fn interrupts_are_dispensed_by_priority_class_and_resumed_by_eoi() {
     assert_eq!(apic.pending(), Some(Vector(0x52)));
     assert_eq!(apic.acknowledge(), Vector(0x52));
     assert_eq!(apic.processor_priority(), 0x50);
-    // "higher than": 0x51 is of the class in service.
+    // 0x51 is of the class in service, not of a higher one.
     assert_eq!(apic.pending(), None);
     assert_eq!(read(&mut apic, NOW, at::ISR + 0x20), 1 << 18);
     assert_eq!(read(&mut apic, NOW, at::IRR + 0x20), 1 << 17);
@@ -396,7 +396,7 @@ fn cr8_is_the_class_of_the_task_priority() {
     write(&mut apic, NOW, at::TPR, 0x7c);
     assert_eq!(apic.cr8(), 7);
     apic.set_cr8(0xa);
-    // "the TPR's sub-class is cleared" ("Interaction of Task Priorities between CR8 and APIC")
+    // The sub-class is cleared ("Interaction of Task Priorities between CR8 and APIC").
     assert_eq!(read(&mut apic, NOW, at::TPR), 0xa0);
     apic.accept(Vector(0xaf), false);
     assert_eq!(apic.pending(), None);
@@ -411,7 +411,7 @@ fn an_interrupt_masked_before_its_acknowledge_becomes_the_spurious_vector() {
     apic.accept(Vector(0x41), false);
     apic.set_cr8(15);
     assert_eq!(apic.acknowledge(), Vector(0xcd));
-    // "ISR is not affected by the spurious interrupt."
+    // The spurious interrupt does not enter ISR.
     for part in 0..8 {
         assert_eq!(read(&mut apic, NOW, at::ISR + 16 * part), 0);
     }
@@ -461,10 +461,10 @@ fn software_disabled_it_takes_no_fixed_interrupts_but_nmi_init_and_start_up() {
     apic.accept(Vector(0x41), false);
     write(&mut apic, NOW, at::SVR, 0x0ff);
     assert!(!apic.accept(Vector(0x51), false));
-    // "Pending interrupts in the IRR and ISR registers are held."
+    // What is in IRR and ISR is held.
     assert_eq!(apic.pending(), None);
     assert_eq!(read(&mut apic, NOW, at::IRR + 0x20), 2);
-    // "The mask bits for all the LVT entries are set. Attempts to reset these bits are ignored."
+    // Every LVT entry is masked, and cannot be unmasked.
     assert_eq!(read(&mut apic, NOW, at::TIMER), 0x1_0040);
     write(&mut apic, NOW, at::LINT0, 0x700);
     assert_eq!(read(&mut apic, NOW, at::LINT0), 0x1_0700);
@@ -473,7 +473,7 @@ fn software_disabled_it_takes_no_fixed_interrupts_but_nmi_init_and_start_up() {
     apic.latch_sipi(1);
     let signals = apic.signals();
     assert!(signals.nmi && signals.init && signals.sipi == Some(1) && !signals.interrupt);
-    // "The local APIC can still issue IPIs."
+    // It can still send.
     assert!(matches!(
         write(&mut apic, NOW, at::ICR, 0x4040)[..],
         [Effect::Ipi { .. }]
@@ -689,7 +689,7 @@ fn tsc_deadline_fires_when_the_tsc_reaches_it_and_disarms_itself() {
         Some(5000)
     );
     assert_eq!(apic.read_msr(NOW, 0x839, &mut effects), Some(0));
-    // "Writes to the initial-count register are ignored."
+    // The initial count takes nothing.
     apic.write_msr(NOW, 0x838, 7, &mut effects).unwrap();
     assert_eq!(apic.deadline(), Some(Ticks(5000)));
     apic.advance(Ticks(5000));
@@ -1122,7 +1122,7 @@ fn virtual_wire_mode_passes_intr_through_lint0() {
     assert!(!apic.extint_pending(), "masked at reset");
     apic.enter_virtual_wire_mode();
     assert!(apic.extint_pending() && apic.signals().interrupt);
-    // "The APIC does not prioritise ExtINT": the task priority does not hold it.
+    // ExtINT has no priority: the task priority does not hold it.
     apic.set_cr8(15);
     assert!(apic.extint_pending());
     apic.set_lint0(false);

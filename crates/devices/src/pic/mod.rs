@@ -123,8 +123,8 @@ impl Chip {
                 self.irr |= bit;
             }
         } else {
-            // "In both the edge and level triggered modes the IR inputs must remain high until
-            // after the falling edge of the first INTA."
+            // In either mode an input has to stay high until the first INTA ("Edge and Level
+            // Triggered Modes").
             self.lines &= !bit;
             self.irr &= !bit;
         }
@@ -149,14 +149,11 @@ impl Chip {
         let level = self.highest(self.irr & !self.imr)?;
         let mut holding = self.isr;
         if self.special_mask {
-            // "When a mask bit is set in OCW1, it inhibits further interrupts at that level and
-            // enables interrupts from all other levels (lower as well as higher) that are not
-            // masked."
+            // A level that is masked holds back nothing but itself, neither higher nor lower ones.
             holding &= !self.imr;
         }
         if self.special_nested {
-            // "When an interrupt request from a certain slave is in service this slave is not
-            // locked out from the master's priority logic."
+            // A slave in service may request for a higher one of its own inputs.
             holding &= !(cascade & 1 << level);
         }
         match self.highest(holding) {
@@ -180,8 +177,7 @@ impl Chip {
 
     /// "End of Interrupt (EOI)": without a level, the one in service with the highest priority.
     fn non_specific(&self) -> Option<u8> {
-        // "An IS bit that is masked by an IMR bit will not be cleared by a non-specific EOI if the
-        // 8259A is in the Special Mask Mode."
+        // In special mask mode this does not end a level that is masked.
         let eligible = if self.special_mask {
             self.isr & !self.imr
         } else {
@@ -211,8 +207,7 @@ impl Chip {
     fn write_icw1(&mut self, value: u8) {
         *self = Chip {
             lines: self.lines,
-            // "The edge sense circuit is reset, which means that following initialization, an
-            // interrupt request input must make a low-to-high transition."
+            // Edges seen before are forgotten: an input must rise again.
             irr: self.lines & self.elcr,
             elcr: self.elcr,
             base: self.base,
@@ -276,8 +271,7 @@ impl Chip {
 
     fn read_command(&mut self, cascade: u8) -> u8 {
         if std::mem::take(&mut self.poll) {
-            // "The 8259A treats the next RD pulse as an interrupt acknowledge, sets the
-            // appropriate IS bit if there is a request, and reads the priority level."
+            // The read is an interrupt acknowledge, and shows the level ("Poll Command").
             return match self.request(cascade) {
                 Some(level) => {
                     self.acknowledge(level);
@@ -319,8 +313,7 @@ impl Pic {
 
     /// The interrupt-acknowledge cycle. "Interrupt Sequence".
     ///
-    /// Where nothing requests (any more), "the 8259A will issue an interrupt level 7", which does
-    /// not enter ISR.
+    /// Where nothing requests (any more), the answer is level 7, which does not enter ISR.
     pub fn acknowledge(&mut self) -> Vector {
         let State { master, slave } = &mut self.state;
         let vector = match master.request(1 << CASCADE) {
@@ -373,7 +366,6 @@ impl Pic {
         let (chip, cascade) = self.chip(region);
         match offset {
             0 => chip.read_command(cascade),
-            // "If the poll command is in effect, it overrides", but only at the first port.
             _ => chip.imr,
         }
     }

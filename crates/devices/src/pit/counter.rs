@@ -99,8 +99,8 @@ impl Counter {
         if self.bcd { 10_000 } else { 0x1_0000 }
     }
 
-    /// The count in CR. Zero stands for the greatest; modes 2 and 3 have no count of 1 ("minimum
-    /// initial count"), which counts as 2 here; a BCD digit above 9 carries.
+    /// The count in CR. Zero stands for the greatest; modes 2 and 3 have no count of 1
+    /// (datasheet, table of minimum initial counts), which counts as 2 here; a BCD digit above 9 carries.
     fn count(&self) -> u32 {
         let count = if self.bcd {
             let digit = |place: u32| u32::from(self.register >> (4 * place) & 15);
@@ -148,7 +148,7 @@ impl Counter {
             Activity::Counting => {}
         }
         let mode = self.mode();
-        // "GATE = 0 disables counting" in all modes but 1 and 5, where only its edge matters.
+        // A low gate suspends the count in all modes but 1 and 5, where only its edge matters.
         if clocks == 0 || (!self.gate && !matches!(mode, 1 | 5)) {
             return;
         }
@@ -281,7 +281,7 @@ impl Counter {
                 self.activity = Activity::Loading;
             }
         } else if !gate && self.gate && matches!(mode, 2 | 3) {
-            // "If GATE goes low during an output pulse, OUT is set high immediately."
+            // A gate that goes low raises OUT without waiting for a clock.
             self.set_out(true, &mut edges);
         }
         self.gate = gate;

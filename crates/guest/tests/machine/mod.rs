@@ -250,6 +250,12 @@ fn console(folder: &tempfile::TempDir) -> String {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Asked to, it ends in good order, and tools inside it can write what they have found.
+        let _ = self.monitor.write_all(b"{\"execute\": \"quit\"}\n");
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while matches!(self.qemu.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
@@ -268,7 +274,6 @@ impl Snapshot {
         let mut session = Session::new();
         let mut run = Run::default();
         let mut ready = false;
-        // Warnings follow on the heels of... the ready message ends them.
         machine.pump_until_ready(&mut session, &mut run, &mut ready);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("snapshot");

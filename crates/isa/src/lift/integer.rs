@@ -323,9 +323,14 @@ fn bit_string_address(
         } else {
             Reg::Zero
         };
+        let stack = if super::builder::is_stack_operand(i) {
+            Uop::STACK
+        } else {
+            0
+        };
         return Memory {
             segment: base,
-            x: lock,
+            x: lock | stack,
             ..Memory::at(Reg::T7)
         };
     }
@@ -564,11 +569,9 @@ fn lift_other(b: &mut Builder, i: &Instruction) -> bool {
             let segment = i.memory_segment().number() as u8;
             let mut memory = Memory::at(Reg::T7);
             if b.is64() {
-                memory.segment = if segment >= 4 {
-                    Reg::segment_base(segment)
-                } else {
-                    Reg::Zero
-                };
+                if segment >= 4 {
+                    memory.segment = Reg::segment_base(segment);
+                }
             } else {
                 b.check_segment(Reg::T7, segment, 1, false);
             }
@@ -798,9 +801,15 @@ fn lift_compare_exchange(b: &mut Builder, i: &Instruction) {
         }
         let value = new(b);
         b.op3(compare, Reg::Zero, Reg::Rax, Reg::T0);
-        b.op2(Op::Mov64, Reg::T2, Reg::T0);
-        b.conditional(keep, Reg::T2, value, Condition::E);
-        b.write_register(i.op0_register(), Reg::T2);
+        // A register that is not replaced keeps its upper half too.
+        if Builder::is_high8(i.op0_register()) {
+            b.op2(Op::Mov64, Reg::T2, Reg::T0);
+            b.conditional(keep, Reg::T2, value, Condition::E);
+            b.write_register(i.op0_register(), Reg::T2);
+        } else {
+            let dst = Builder::gpr(i.op0_register());
+            b.conditional(keep, dst, value, Condition::E);
+        }
         b.conditional(keep, Reg::Rax, Reg::T0, Condition::Ne);
     }
 }

@@ -10,6 +10,8 @@ mod integer;
 mod stack;
 mod string;
 mod system;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod x87;
 
@@ -186,6 +188,7 @@ fn must_start_block(instruction: &Instruction) -> bool {
             | Rdmsr
             | Wrmsr
             | Hlt
+            | Pause
             | Tpause
             | Umwait
             | Senduipi

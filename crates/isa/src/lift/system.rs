@@ -4,7 +4,7 @@
 use super::{Builder, Size};
 use crate::Reg;
 use crate::uop::{Op, Uop};
-use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 use ring3_arch::Exception;
 
 pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
@@ -115,7 +115,7 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
                 (Op::Cmpxchg16b, 16)
             };
             b.linear_address(i, Reg::T0, bytes, true);
-            let x = if i.memory_segment() == Register::SS {
+            let x = if b.is64() && super::builder::is_stack_operand(i) {
                 Uop::STACK
             } else {
                 0
@@ -235,6 +235,7 @@ fn control_registers(b: &mut Builder, i: &Instruction) -> bool {
         }
         Clts => b.end_routine(Uop::new(Op::Clts)),
         Lmsw => {
+            b.push(Uop::new(Op::Privileged));
             let value = b.read(i, 0, Reg::T0);
             b.end_routine(Uop {
                 a: value,
@@ -311,6 +312,10 @@ fn read_selector(b: &mut Builder, i: &Instruction, n: u32) -> Reg {
 fn segments(b: &mut Builder, i: &Instruction) -> bool {
     use Mnemonic::*;
     match i.mnemonic() {
+        // What there are no descriptors for is undefined, whatever its operand.
+        Ltr | Lldt | Str | Sldt | Lar | Lsl | Verr | Verw | Arpl if b.mode.real => {
+            b.raise(Exception::InvalidOpcode);
+        }
         Mov if i.op0_register().is_segment_register() => {
             let y = i.op0_register().number() as u8;
             if y == 1 {
@@ -359,6 +364,7 @@ fn segments(b: &mut Builder, i: &Instruction) -> bool {
             }
         }
         Ltr | Lldt => {
+            b.push(Uop::new(Op::Privileged));
             let value = read_selector(b, i, 0);
             let op = if i.mnemonic() == Ltr {
                 Op::Ltr

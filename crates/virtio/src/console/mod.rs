@@ -80,8 +80,9 @@ pub struct ConsoleConfig {
 
 /// In which order a control message gives the size of a console.
 ///
-/// "Multiport Device Operation" puts the columns first. The Linux driver took the first field for
-/// the rows until 2025; a guest with such a kernel needs them swapped to see the right size.
+/// "Multiport Device Operation" puts the columns first, and so does the Linux driver since 2025 (a
+/// stock Debian 6.1.192 was seen to). Kernels before that correction take the first field for the
+/// rows; a guest with one needs them swapped to see the right size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResizeOrder {
     /// As specified.

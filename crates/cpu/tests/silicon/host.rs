@@ -1,0 +1,358 @@
+//! Executes one instruction natively, with all registers and a piece of memory under control.
+//!
+//! The instruction stands in a page of its own, followed by a jump out; a second jump out stands at
+//! [`TARGET`] for instructions that jump. A fault reaches the process as a signal, whose handler
+//! notes the state that the kernel saved and continues at the way out.
+
+use crate::registers::{End, Registers};
+use std::cell::UnsafeCell;
+use std::mem::offset_of;
+use std::sync::{Mutex, MutexGuard};
+
+/// Where the instruction stands.
+pub const INSTRUCTION: u64 = CODE + 0x800;
+/// Where instructions that jump should jump to.
+pub const TARGET: u64 = INSTRUCTION + 0x40;
+/// First byte of the memory that instructions may use; around it nothing is mapped.
+pub const SCRATCH: u64 = 0x1000_0000;
+/// Its size.
+pub const SCRATCH_BYTES: usize = 0x2000;
+/// Base of GS while instructions run.
+pub const GS_BASE: u64 = 0x12_3450;
+/// Below 2 GiB, so that 32-bit addresses reach it, and near enough to [`SCRATCH`] for RIP-relative
+/// ones.
+const CODE: u64 = 0x2000_0000;
+
+/// Whether the page of the instruction is at `address`.
+pub fn is_code(address: u64) -> bool {
+    address & !0xfff == CODE
+}
+
+/// The image of FXSAVE. SDM Vol. 1, "Layout of the 64-bit Mode FXSAVE64 Map".
+const FXSAVE_BYTES: usize = 512;
+const FXSAVE_MXCSR: usize = 24;
+const FXSAVE_XMM: usize = 160;
+
+/// What the assembly below and the signal handler share with Rust.
+#[repr(C, align(64))]
+struct Shared {
+    fx: [u8; FXSAVE_BYTES],
+    host_fx: [u8; FXSAVE_BYTES],
+    general: [u64; 16],
+    rflags: u64,
+    entry: u64,
+    host_rsp: u64,
+    /// 1 if the way out led over [`TARGET`].
+    jumped: u64,
+    /// 1 while the instruction may fault.
+    active: u64,
+    /// 1 + vector after a fault.
+    fault: u64,
+    error_code: u64,
+    address: u64,
+    rip: u64,
+}
+
+struct SharedCell(UnsafeCell<Shared>);
+
+// SAFETY: whoever touches it holds the lock of `Host`, or is the handler of a signal that the holder
+// itself raised.
+unsafe impl Sync for SharedCell {}
+
+static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared {
+    fx: [0; FXSAVE_BYTES],
+    host_fx: [0; FXSAVE_BYTES],
+    general: [0; 16],
+    rflags: 0,
+    entry: 0,
+    host_rsp: 0,
+    jumped: 0,
+    active: 0,
+    fault: 0,
+    error_code: 0,
+    address: 0,
+    rip: 0,
+}));
+
+unsafe extern "C" {
+    fn ring3_silicon_run();
+    fn ring3_silicon_exit();
+    fn ring3_silicon_exit_at_target();
+    fn ring3_silicon_leave();
+}
+
+core::arch::global_asm!(
+    ".globl ring3_silicon_run",
+    "ring3_silicon_run:",
+    "push rbx",
+    "push rbp",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "pushfq",
+    "fxsave64 [rip + {s} + {host_fx}]",
+    "mov [rip + {s} + {host_rsp}], rsp",
+    "fxrstor64 [rip + {s} + {fx}]",
+    "push qword ptr [rip + {s} + {rflags}]",
+    "mov qword ptr [rip + {s} + {active}], 1",
+    "popfq",
+    "mov rax, [rip + {s} + {general}]",
+    "mov rcx, [rip + {s} + {general} + 8]",
+    "mov rdx, [rip + {s} + {general} + 16]",
+    "mov rbx, [rip + {s} + {general} + 24]",
+    "mov rsp, [rip + {s} + {general} + 32]",
+    "mov rbp, [rip + {s} + {general} + 40]",
+    "mov rsi, [rip + {s} + {general} + 48]",
+    "mov rdi, [rip + {s} + {general} + 56]",
+    "mov r8, [rip + {s} + {general} + 64]",
+    "mov r9, [rip + {s} + {general} + 72]",
+    "mov r10, [rip + {s} + {general} + 80]",
+    "mov r11, [rip + {s} + {general} + 88]",
+    "mov r12, [rip + {s} + {general} + 96]",
+    "mov r13, [rip + {s} + {general} + 104]",
+    "mov r14, [rip + {s} + {general} + 112]",
+    "mov r15, [rip + {s} + {general} + 120]",
+    "jmp qword ptr [rip + {s} + {entry}]",
+    ".globl ring3_silicon_exit_at_target",
+    "ring3_silicon_exit_at_target:",
+    "mov qword ptr [rip + {s} + {jumped}], 1",
+    ".globl ring3_silicon_exit",
+    "ring3_silicon_exit:",
+    "mov [rip + {s} + {general}], rax",
+    "mov [rip + {s} + {general} + 8], rcx",
+    "mov [rip + {s} + {general} + 16], rdx",
+    "mov [rip + {s} + {general} + 24], rbx",
+    "mov [rip + {s} + {general} + 32], rsp",
+    "mov [rip + {s} + {general} + 40], rbp",
+    "mov [rip + {s} + {general} + 48], rsi",
+    "mov [rip + {s} + {general} + 56], rdi",
+    "mov [rip + {s} + {general} + 64], r8",
+    "mov [rip + {s} + {general} + 72], r9",
+    "mov [rip + {s} + {general} + 80], r10",
+    "mov [rip + {s} + {general} + 88], r11",
+    "mov [rip + {s} + {general} + 96], r12",
+    "mov [rip + {s} + {general} + 104], r13",
+    "mov [rip + {s} + {general} + 112], r14",
+    "mov [rip + {s} + {general} + 120], r15",
+    "mov rsp, [rip + {s} + {host_rsp}]",
+    "pushfq",
+    "pop qword ptr [rip + {s} + {rflags}]",
+    "fxsave64 [rip + {s} + {fx}]",
+    ".globl ring3_silicon_leave",
+    "ring3_silicon_leave:",
+    "mov rsp, [rip + {s} + {host_rsp}]",
+    "mov qword ptr [rip + {s} + {active}], 0",
+    "fxrstor64 [rip + {s} + {host_fx}]",
+    "popfq",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbp",
+    "pop rbx",
+    "ret",
+    s = sym SHARED,
+    fx = const offset_of!(Shared, fx),
+    host_fx = const offset_of!(Shared, host_fx),
+    host_rsp = const offset_of!(Shared, host_rsp),
+    rflags = const offset_of!(Shared, rflags),
+    general = const offset_of!(Shared, general),
+    entry = const offset_of!(Shared, entry),
+    active = const offset_of!(Shared, active),
+    jumped = const offset_of!(Shared, jumped),
+);
+
+/// The order of the kernel's saved registers that matches [`Registers::general`].
+const SAVED: [libc::c_int; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
+
+const SIGNALS: [libc::c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+];
+
+extern "C" fn note_fault(
+    signal: libc::c_int,
+    _info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel passes a valid ucontext whose floating-point state begins with an FXSAVE
+    // image. `SHARED` is in use by the interrupted thread alone, which waits for this handler; if it
+    // was not executing a test instruction, the default action takes over.
+    unsafe {
+        let shared = &mut *SHARED.0.get();
+        if shared.active == 0 {
+            libc::signal(signal, libc::SIG_DFL);
+            return;
+        }
+        let context = &mut *context.cast::<libc::ucontext_t>();
+        let saved = &mut context.uc_mcontext.gregs;
+        for (to, from) in shared.general.iter_mut().zip(SAVED) {
+            *to = saved[from as usize] as u64;
+        }
+        shared.rip = saved[libc::REG_RIP as usize] as u64;
+        shared.rflags = saved[libc::REG_EFL as usize] as u64;
+        shared.fault = 1 + saved[libc::REG_TRAPNO as usize] as u64;
+        shared.error_code = saved[libc::REG_ERR as usize] as u64;
+        shared.address = saved[libc::REG_CR2 as usize] as u64;
+        let image = context.uc_mcontext.fpregs.cast::<[u8; FXSAVE_BYTES]>();
+        shared.fx = *image;
+        saved[libc::REG_RIP as usize] = ring3_silicon_leave as *const () as i64;
+        saved[libc::REG_EFL as usize] = 0x202;
+    }
+}
+
+/// The right to execute instructions, and the pages that they use.
+pub struct Host {
+    _lock: MutexGuard<'static, ()>,
+}
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// Maps `bytes` bytes at `address`, where nothing may be yet.
+fn map(address: u64, bytes: usize, protection: libc::c_int) {
+    // SAFETY: MAP_FIXED_NOREPLACE takes nothing away from anyone.
+    let got = unsafe {
+        libc::mmap(
+            address as *mut libc::c_void,
+            bytes,
+            protection,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        )
+    };
+    assert_eq!(
+        got as u64, address,
+        "the test's addresses are free in this process"
+    );
+}
+
+/// A jump to `address`.
+fn jump_to(address: u64) -> [u8; 14] {
+    let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    code[6..].copy_from_slice(&address.to_le_bytes());
+    code
+}
+
+impl Host {
+    /// Takes the host; there is one.
+    pub fn new() -> Host {
+        // A test that failed left nothing that the next one would trip over.
+        let lock = LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            map(SCRATCH, SCRATCH_BYTES, libc::PROT_READ | libc::PROT_WRITE);
+            map(
+                CODE,
+                0x1000,
+                libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+            );
+        });
+        let stack = Box::leak(vec![0u8; 1 << 17].into_boxed_slice());
+        // SAFETY: the stack lives forever; a zeroed sigaction is valid, and the handler has the
+        // SA_SIGINFO signature; nothing in this process uses GS.
+        unsafe {
+            let alternative = libc::stack_t {
+                ss_sp: stack.as_mut_ptr().cast(),
+                ss_flags: 0,
+                ss_size: stack.len(),
+            };
+            assert_eq!(libc::sigaltstack(&alternative, std::ptr::null_mut()), 0);
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = note_fault as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            for signal in SIGNALS {
+                assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+            }
+            const ARCH_SET_GS: libc::c_int = 0x1001;
+            assert_eq!(libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE), 0);
+        }
+        Host { _lock: lock }
+    }
+
+    /// The memory that instructions may use.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        // SAFETY: mapped by `new` for the life of the process, and borrowed with `self`.
+        unsafe { std::slice::from_raw_parts_mut(SCRATCH as *mut u8, SCRATCH_BYTES) }
+    }
+
+    /// Executes `code`, one instruction, which stands at [`INSTRUCTION`].
+    pub fn run(&mut self, code: &[u8], registers: &mut Registers) -> End {
+        assert!(code.len() <= 15);
+        let mut page = [0x90; 0x40 + 14];
+        page[..code.len()].copy_from_slice(code);
+        let way_out = jump_to(ring3_silicon_exit as *const () as u64);
+        page[code.len()..code.len() + 14].copy_from_slice(&way_out);
+        let at_target = jump_to(ring3_silicon_exit_at_target as *const () as u64);
+        page[0x40..].copy_from_slice(&at_target);
+        // SAFETY: the code page is mapped and ours. The code that runs can reach `SHARED`, the
+        // scratch memory and whatever random addresses hit, which is nothing that is mapped: the
+        // callers leave out instructions that enter the kernel or load segment registers.
+        unsafe {
+            std::ptr::copy_nonoverlapping(page.as_ptr(), INSTRUCTION as *mut u8, page.len());
+            let shared = &mut *SHARED.0.get();
+            // x87: its initial state.
+            shared.fx = [0; FXSAVE_BYTES];
+            shared.fx[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+            shared.fx[FXSAVE_MXCSR..][..4].copy_from_slice(&registers.mxcsr.to_le_bytes());
+            for (n, value) in registers.xmm.iter().enumerate() {
+                shared.fx[FXSAVE_XMM + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
+            }
+            shared.general = registers.general;
+            shared.rflags = registers.rflags;
+            shared.entry = INSTRUCTION;
+            shared.jumped = 0;
+            shared.fault = 0;
+            ring3_silicon_run();
+            let shared = &*SHARED.0.get();
+            registers.general = shared.general;
+            registers.rflags = shared.rflags;
+            let mxcsr = &shared.fx[FXSAVE_MXCSR..][..4];
+            registers.mxcsr = u32::from_le_bytes(mxcsr.try_into().expect("four bytes"));
+            for (n, value) in registers.xmm.iter_mut().enumerate() {
+                let bytes = &shared.fx[FXSAVE_XMM + 16 * n..][..16];
+                *value = u128::from_le_bytes(bytes.try_into().expect("sixteen bytes"));
+            }
+            if shared.fault == 0 {
+                registers.rip = if shared.jumped != 0 {
+                    TARGET
+                } else {
+                    INSTRUCTION + code.len() as u64
+                };
+                return End::Finished;
+            }
+            registers.rip = shared.rip;
+            let is_page_fault = shared.fault == 1 + 14;
+            End::Fault {
+                vector: (shared.fault - 1) as u8,
+                error_code: if is_page_fault {
+                    shared.error_code as u32
+                } else {
+                    0
+                },
+                address: if is_page_fault { shared.address } else { 0 },
+            }
+        }
+    }
+}
