@@ -235,7 +235,7 @@ impl Filetest {
         let is_expect = |line: &&str| key_and_value(line).is_some_and(|(key, _)| key == "expect");
         let kept = lines
             .iter()
-            .position(|l| is_expect(&l))
+            .position(|l| is_expect(l))
             .unwrap_or(lines.len());
         let rest = self.text.lines().skip(lines.len());
         let mut text = String::new();
