@@ -126,8 +126,8 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
 /// The machine with everything in its memory.
 fn prepare(options: &Options) -> Result<Machine> {
     let loaded = load(options)?;
-    let memory = MemoryMap::pc(options.machine.mem)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let memory =
+        MemoryMap::pc(options.machine.mem).map_err(|error| Failure::new(error.to_string()))?;
     let config = options.machine.config();
     internal_error::machine_runs(config.seed);
     let mut machine = Machine::new(config).map_err(|error| {
@@ -279,9 +279,9 @@ impl Session {
             InputKind::File => {
                 use std::io::Read;
                 let mut bytes = Vec::new();
-                std::io::stdin()
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
+                std::io::stdin().read_to_end(&mut bytes).map_err(|error| {
+                    Failure::new(format!("cannot read standard input: {error}"))
+                })?;
                 input = bytes.into();
             }
             InputKind::Stream => start_reading(&inbox, false)?,
@@ -359,16 +359,13 @@ impl Session {
     }
 
     fn end(&mut self, stop: &Stop) -> Result<u8> {
-        if let Some(reason) = self.tail.panic() {
-            let _ = reason;
+        if self.tail.panic().is_some() {
             return Err(ending::failure(stop, &self.machine, &self.tail));
         }
         let (status, said) = match stop {
             Stop::PowerOff(None) => (0, "the guest switched its machine off"),
             Stop::PowerOff(Some(value)) => {
-                // As QEMU's isa-debug-exit does, so that the same scripts work with both.
-                let status = (value.wrapping_shl(1) | 1) as u8;
-                (status, "the guest ended through its debug-exit port")
+                (*value as u8, "the guest ended through its debug-exit port")
             }
             Stop::Reset => (0, "the guest asked for a restart, and ends here"),
             other => return Err(ending::failure(other, &self.machine, &self.tail)),
@@ -411,8 +408,11 @@ impl Session {
     }
 
     /// Gives the serial port what it has room for; whether nothing is left.
+    ///
+    /// A person sees when the guest is ready. What is not typed by a person waits for that.
     fn feed(&mut self) -> bool {
-        if !self.input.is_empty() {
+        let ready = self.raw.is_some() || self.machine.serial_is_listening();
+        if ready && !self.input.is_empty() {
             let taken = self.machine.serial_input(self.input.make_contiguous());
             self.input.drain(..taken);
         }

@@ -202,7 +202,10 @@ mod tests {
         let mut tail = ConsoleTail::default();
         tail.add(text.as_bytes());
         let said = kernel_panic(tail.panic().unwrap(), &tail).to_string();
-        assert!(said.contains("--initrd") && said.contains("Cannot open"), "{said}");
+        assert!(
+            said.contains("--initrd") && said.contains("Cannot open"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -21,9 +21,7 @@ use ring3_guest::{
 };
 use ring3_machine::{Machine, Stop};
 use rustix::io::Errno;
-use signal_hook::consts::signal::{
-    SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGWINCH,
-};
+use signal_hook::consts::signal::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGWINCH};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -126,23 +124,27 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
     meter.from_snapshot = Some(from_snapshot);
     let mut run = Run::start(options, machine, inbox, &streams, &job, meter)?;
     console::clear();
-    let raw = match raw_wanted {
-        true => Some(RawMode::enter().map_err(|error| {
-            Failure::new(format!("cannot set the terminal's mode: {error}"))
-        })?),
-        false => None,
-    };
+    let raw =
+        match raw_wanted {
+            true => Some(RawMode::enter().map_err(|error| {
+                Failure::new(format!("cannot set the terminal's mode: {error}"))
+            })?),
+            false => None,
+        };
     run.host_is_raw = raw.is_some();
-    let outcome = run.to_the_end();
+    let outcome = run.run_to_the_end();
     drop(raw);
     let (exit_status, program) = match &outcome {
         Ok(End::Stopped(status)) => (*status, None),
         Ok(End::Program(outcome)) => (outcome.exit_status(), program_report(outcome)),
         Err(failure) => (failure.status, None),
     };
-    let reported = run
-        .meter
-        .report(&options.machine, &mut run.link.machine, exit_status, program);
+    let reported = run.meter.report(
+        &options.machine,
+        &mut run.link.machine,
+        exit_status,
+        program,
+    );
     if let Ok(End::Program(outcome)) = &outcome
         && let Some(message) = outcome.message()
         && is_worth_saying(outcome, streams.stderr)
@@ -329,8 +331,8 @@ fn warn_of(facts: &BootFacts) {
 fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
     let release = &guest.manifest().kernel_release;
     console::status(&format!("loading Linux {release}"));
-    let memory = MemoryMap::pc(options.machine.mem)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let memory =
+        MemoryMap::pc(options.machine.mem).map_err(|error| Failure::new(error.to_string()))?;
     let mut config = options.machine.config();
     config.console_ports = Port::ALL.map(|port| port.name().to_owned()).into();
     // Whatever fits into memory fits onto the disk it is read from.
@@ -458,7 +460,6 @@ enum End {
 struct Run {
     link: Link,
     inbox: Arc<Inbox>,
-    stdin: InputKind,
     /// Whether input can still come.
     input_open: bool,
     host_is_raw: bool,
@@ -484,9 +485,8 @@ impl Run {
         meter: Meter,
     ) -> Result<Run> {
         let limit_option = options.machine.max_instructions;
-        let limit = limit_option.map_or(u64::MAX, |more| {
-            machine.instructions().saturating_add(more)
-        });
+        let limit =
+            limit_option.map_or(u64::MAX, |more| machine.instructions().saturating_add(more));
         let mut link = Link::new(machine, Session::resumed(), options.machine.verbose);
         link.machine
             .set_disk(Arc::from(job.archive()))
@@ -503,7 +503,6 @@ impl Run {
         inbox.attend();
         Ok(Run {
             inbox,
-            stdin: streams.stdin,
             input_open,
             host_is_raw: false,
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(link.machine.now())),
@@ -518,7 +517,7 @@ impl Run {
         })
     }
 
-    fn to_the_end(&mut self) -> Result<End> {
+    fn run_to_the_end(&mut self) -> Result<End> {
         loop {
             if self.inbox.has_news()
                 && let Some(status) = self.look_outside()

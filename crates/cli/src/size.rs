@@ -125,7 +125,10 @@ mod tests {
             ("1M", "too few"),
         ] {
             let said = parse_memory(text).unwrap_err();
-            assert!(said.contains(about) && said.contains("512M"), "{text}: {said}");
+            assert!(
+                said.contains(about) && said.contains("512M"),
+                "{text}: {said}"
+            );
         }
     }
 

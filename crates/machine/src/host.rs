@@ -48,6 +48,12 @@ impl Machine {
         }
     }
 
+    /// Whether the guest expects input on the serial port. What arrives earlier is lost with most
+    /// drivers.
+    pub fn serial_is_listening(&self) -> bool {
+        self.chipset.devices.uart.is_listening()
+    }
+
     /// Counts of the machine's work so far.
     pub fn statistics(&self) -> Statistics {
         let store = self.store.counters;

@@ -229,7 +229,7 @@ impl Machine {
         }
     }
 
-    fn pending_stop(&mut self, limit: u64) -> Option<Stop> {
+    pub(crate) fn pending_stop(&mut self, limit: u64) -> Option<Stop> {
         if !self.chipset.outputs.is_empty() {
             return Some(Stop::Output);
         }
@@ -243,7 +243,7 @@ impl Machine {
     }
 
     /// Gives every processor one turn and time the chance to pass.
-    fn round(&mut self, limit: u64) -> Option<Stop> {
+    pub(crate) fn round(&mut self, limit: u64) -> Option<Stop> {
         let due = self.chipset.next_deadline();
         if due <= self.now {
             let mut dma = RamDma {
