@@ -126,8 +126,8 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
 /// The machine with everything in its memory.
 fn prepare(options: &Options) -> Result<Machine> {
     let loaded = load(options)?;
-    let memory = MemoryMap::pc(options.machine.mem)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let memory =
+        MemoryMap::pc(options.machine.mem).map_err(|error| Failure::new(error.to_string()))?;
     let config = options.machine.config();
     internal_error::machine_runs(config.seed);
     let mut machine = Machine::new(config).map_err(|error| {
@@ -279,9 +279,9 @@ impl Session {
             InputKind::File => {
                 use std::io::Read;
                 let mut bytes = Vec::new();
-                std::io::stdin()
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
+                std::io::stdin().read_to_end(&mut bytes).map_err(|error| {
+                    Failure::new(format!("cannot read standard input: {error}"))
+                })?;
                 input = bytes.into();
             }
             InputKind::Stream => start_reading(&inbox, false)?,
@@ -306,7 +306,7 @@ impl Session {
             meter,
             raw,
             input,
-            tail: ConsoleTail::default(),
+            tail: ConsoleTail::shown(),
             output: Vec::new(),
             last_byte: b'\n',
             stdout: Sink::stdout(),

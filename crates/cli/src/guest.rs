@@ -120,8 +120,9 @@ pub fn named(name: &str) -> Result<Guest> {
         })
         .collect();
     match matching[..] {
-        [] => Err(Failure::new(format!("there is no guest {name}"))
-            .remedy("ring3 guest list shows what there is; ring3 guest build --name NAME makes one")),
+        [] => Err(Failure::new(format!("there is no guest {name}")).remedy(
+            "ring3 guest list shows what there is; ring3 guest build --name NAME makes one",
+        )),
         [entry] => Ok(Guest::open(&entry.folder)?),
         _ => {
             let names: Vec<&str> = matching.iter().map(|entry| entry.name.as_str()).collect();

@@ -40,7 +40,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// delivered straight to a handler in user mode. It runs Linux programs in a stock kernel as if they were
 /// local, and boots kernels of your own, on any computer with Linux.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "ring3", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "ring3",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

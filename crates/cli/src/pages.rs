@@ -45,7 +45,10 @@ const RING3: &[Section] = &[
                 "0 to 255",
                 "ring3 run: the program's own exit status. ring3 boot: what the guest wrote to its debug-exit port.",
             ),
-            ("0", "Other commands, when they did what they were asked to."),
+            (
+                "0",
+                "Other commands, when they did what they were asked to.",
+            ),
             ("70", "A mistake in ring3 itself; it says how to report it."),
             (
                 "123",
@@ -93,16 +96,19 @@ const ENVIRONMENT: Section = Section {
             "XDG_CACHE_HOME",
             "Where the cache is; without it, $HOME/.cache.",
         ),
-        ("CC", "The C compiler for C files, with options if needed (default: gcc)."),
-        ("PATH", "Where a program given without a slash is looked for."),
+        (
+            "CC",
+            "The C compiler for C files, with options if needed (default: gcc).",
+        ),
+        (
+            "PATH",
+            "Where a program given without a slash is looked for.",
+        ),
         (
             "TERM",
             "Handed to a program that has the terminal; with TERM=dumb there is no status line.",
         ),
-        (
-            "NO_COLOR",
-            "If set and not empty, help texts are plain.",
-        ),
+        ("NO_COLOR", "If set and not empty, help texts are plain."),
     ]),
 };
 
@@ -127,8 +133,14 @@ const RUN: &[Section] = &[
     Section {
         title: "Examples",
         content: Examples(&[
-            ("ring3 run ./server --port 80", "Options behind the program's name are the program's."),
-            ("ring3 run -- -odd-name", "A program whose name begins with a dash."),
+            (
+                "ring3 run ./server --port 80",
+                "Options behind the program's name are the program's.",
+            ),
+            (
+                "ring3 run -- -odd-name",
+                "A program whose name begins with a dash.",
+            ),
             (
                 "ring3 run --cpus 8 --mem 2G ./bench > result.txt",
                 "A larger machine, with the output in a file.",
@@ -166,7 +178,10 @@ const RUN: &[Section] = &[
                 "The program was found but cannot be executed: no permission, made for another processor, a library is missing, a C file that does not compile.",
             ),
             ("127", "There is no such program."),
-            ("128+N", "Signal N killed the program (139: segmentation fault)."),
+            (
+                "128+N",
+                "Signal N killed the program (139: segmentation fault).",
+            ),
             ("130", "Ctrl-C stopped the machine or killed the program."),
         ]),
     },
@@ -180,14 +195,20 @@ const BOOT: &[Section] = &[
         content: Terms(&[
             ("Ctrl-A X", "Leave: stop the machine. Exit status 0."),
             ("Ctrl-A H", "Show these keys."),
-            ("Ctrl-A I", "Show how far the machine is and where its processors are."),
+            (
+                "Ctrl-A I",
+                "Show how far the machine is and where its processors are.",
+            ),
             ("Ctrl-A Ctrl-A", "Send Ctrl-A to the guest."),
         ]),
     },
     Section {
         title: "Examples",
         content: Examples(&[
-            ("ring3 boot", "The kernel of the default guest, with a shell on its console."),
+            (
+                "ring3 boot",
+                "The kernel of the default guest, with a shell on its console.",
+            ),
             (
                 "ring3 boot --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 debug'",
                 "A kernel of your own.",
@@ -196,13 +217,19 @@ const BOOT: &[Section] = &[
                 "ring3 boot --kernel vmlinuz --entry pvh --max-instructions 2G < /dev/null",
                 "As a test: through another entry, with an end.",
             ),
-            ("ring3 boot --kernel kernel.elf", "A Multiboot 1 image for experiments without an operating system."),
+            (
+                "ring3 boot --kernel kernel.elf",
+                "A Multiboot 1 image for experiments without an operating system.",
+            ),
         ]),
     },
     Section {
         title: "Exit status",
         content: Terms(&[
-            ("0", "The guest switched itself off or asked for a restart, or you left with Ctrl-A X."),
+            (
+                "0",
+                "The guest switched itself off or asked for a restart, or you left with Ctrl-A X.",
+            ),
             (
                 "0 to 255",
                 "The guest wrote this to its debug-exit port (0xf4). It is the value itself, modulo 256, so that 0 can be a success; QEMU would make it 2V+1.",
@@ -224,7 +251,10 @@ const BOOT: &[Section] = &[
     Section {
         title: "Environment",
         content: Terms(&[
-            ("XDG_CACHE_HOME", "Where the default guest is; without it, $HOME/.cache."),
+            (
+                "XDG_CACHE_HOME",
+                "Where the default guest is; without it, $HOME/.cache.",
+            ),
             ("TERM", "With TERM=dumb there is no status line."),
         ]),
     },
@@ -234,20 +264,32 @@ const GUEST: &[Section] = &[
     Section {
         title: "Examples",
         content: Examples(&[
-            ("ring3 guest build", "Make the default guest now instead of at the first run."),
+            (
+                "ring3 guest build",
+                "Make the default guest now instead of at the first run.",
+            ),
             (
                 "ring3 guest build --name mine --kernel linux-image.deb",
                 "A guest with another kernel; use it with ring3 run --guest mine.",
             ),
-            ("ring3 guest list", "What there is, and how much room it takes."),
-            ("ring3 guest clean --all", "Remove everything from the cache."),
+            (
+                "ring3 guest list",
+                "What there is, and how much room it takes.",
+            ),
+            (
+                "ring3 guest clean --all",
+                "Remove everything from the cache.",
+            ),
         ]),
     },
     EXIT_STATUS_PLAIN,
     FILES,
     Section {
         title: "Environment",
-        content: Terms(&[("XDG_CACHE_HOME", "Where the cache is; without it, $HOME/.cache.")]),
+        content: Terms(&[(
+            "XDG_CACHE_HOME",
+            "Where the cache is; without it, $HOME/.cache.",
+        )]),
     },
 ];
 
@@ -268,7 +310,10 @@ const COMPLETIONS: &[Section] = &[
                 "ring3 completions bash > ~/.local/share/bash-completion/completions/ring3",
                 "Bash.",
             ),
-            ("ring3 completions zsh > ~/.zfunc/_ring3", "Zsh, with ~/.zfunc in fpath."),
+            (
+                "ring3 completions zsh > ~/.zfunc/_ring3",
+                "Zsh, with ~/.zfunc in fpath.",
+            ),
             (
                 "ring3 completions fish > ~/.config/fish/completions/ring3.fish",
                 "Fish.",
@@ -337,8 +382,9 @@ fn help(command: &Command, sections: &[Section]) -> StyledStr {
         write(format_args!("{gap}{header}{}:{header:#}", section.title));
         match section.content {
             Text(text) => {
-                for paragraph in text.lines() {
-                    write(format_args!("\n  {paragraph}"));
+                for (index, paragraph) in text.lines().enumerate() {
+                    let gap = if index == 0 { "" } else { "\n" };
+                    write(format_args!("{gap}\n  {paragraph}"));
                 }
             }
             Terms(terms) => {

@@ -21,9 +21,7 @@ use ring3_guest::{
 };
 use ring3_machine::{Machine, Stop};
 use rustix::io::Errno;
-use signal_hook::consts::signal::{
-    SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGWINCH,
-};
+use signal_hook::consts::signal::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGWINCH};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,22 +114,25 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
 
     console::status("preparing the guest");
     let guest = guest(options, &job)?;
-    let mut notes = Vec::new();
-    let job = job.prepare(&guest.contents(), &mut |line| notes.push(line.to_owned()))?;
-    for note in notes {
-        console::say(&note);
-    }
-    let (machine, from_snapshot) = booted(options, &guest)?;
+    // Standard error is the program's: remarks are for people.
+    let remarks = options.machine.verbose || streams.stderr == OutputKind::Terminal;
+    let job = job.prepare(&guest.contents(), &mut |line| {
+        if remarks {
+            console::say(line);
+        }
+    })?;
+    let (machine, from_snapshot) = booted(options, &guest, remarks)?;
     let mut meter = Meter::start(&machine, began);
     meter.from_snapshot = Some(from_snapshot);
     let mut run = Run::start(options, machine, inbox, &streams, &job, meter)?;
     console::clear();
-    let raw = match raw_wanted {
-        true => Some(RawMode::enter().map_err(|error| {
-            Failure::new(format!("cannot set the terminal's mode: {error}"))
-        })?),
-        false => None,
-    };
+    let raw =
+        match raw_wanted {
+            true => Some(RawMode::enter().map_err(|error| {
+                Failure::new(format!("cannot set the terminal's mode: {error}"))
+            })?),
+            false => None,
+        };
     run.host_is_raw = raw.is_some();
     let outcome = run.to_the_end();
     drop(raw);
@@ -140,9 +141,12 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
         Ok(End::Program(outcome)) => (outcome.exit_status(), program_report(outcome)),
         Err(failure) => (failure.status, None),
     };
-    let reported = run
-        .meter
-        .report(&options.machine, &mut run.link.machine, exit_status, program);
+    let reported = run.meter.report(
+        &options.machine,
+        &mut run.link.machine,
+        exit_status,
+        program,
+    );
     if let Ok(End::Program(outcome)) = &outcome
         && let Some(message) = outcome.message()
         && is_worth_saying(outcome, streams.stderr)
@@ -290,7 +294,7 @@ fn tell(verbose: bool, line: &str) {
 }
 
 /// A machine in which the guest waits for a job, and whether it came from a snapshot.
-fn booted(options: &Options, guest: &Guest) -> Result<(Machine, bool)> {
+fn booted(options: &Options, guest: &Guest, remarks: bool) -> Result<(Machine, bool)> {
     let verbose = options.machine.verbose;
     internal_error::machine_runs(options.machine.seed);
     let place = Place::new(guest, &options.machine);
@@ -309,7 +313,9 @@ fn booted(options: &Options, guest: &Guest) -> Result<(Machine, bool)> {
         return Ok((machine, true));
     }
     let (mut machine, facts) = boot(options, guest)?;
-    warn_of(&facts);
+    if remarks {
+        warn_of(&facts);
+    }
     if lock.is_some() {
         console::status("keeping a snapshot for the next run");
         if let Err(failure) = place.save(&mut machine, &facts) {
@@ -329,8 +335,8 @@ fn warn_of(facts: &BootFacts) {
 fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
     let release = &guest.manifest().kernel_release;
     console::status(&format!("loading Linux {release}"));
-    let memory = MemoryMap::pc(options.machine.mem)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let memory =
+        MemoryMap::pc(options.machine.mem).map_err(|error| Failure::new(error.to_string()))?;
     let mut config = options.machine.config();
     config.console_ports = Port::ALL.map(|port| port.name().to_owned()).into();
     // Whatever fits into memory fits onto the disk it is read from.
@@ -378,9 +384,7 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
         }
         console::status_now_and_then(|| {
             format!(
-                "booting Linux {release} in a machine with {}: {} instructions, {} s \
-                 (later runs skip this)",
-                options.machine.summary(),
+                "booting Linux {release}, only this time: {} instructions, {} s",
                 size::count(link.machine.instructions()),
                 since.elapsed().as_secs()
             )
@@ -431,10 +435,10 @@ impl Link {
                 }
                 continue;
             };
-            let received = self.session.receive(port, &output.bytes).map_err(|error| {
-                let said = self.tail.last(8).unwrap_or_default();
-                Failure::new(error.to_string()).remedy(said)
-            })?;
+            let received = self
+                .session
+                .receive(port, &output.bytes)
+                .map_err(|error| Failure::new(format!("{error}{}", self.tail.quoted())))?;
             events.extend(received);
         }
         if self.verbose {
@@ -461,6 +465,8 @@ struct Run {
     /// Whether input can still come.
     input_open: bool,
     host_is_raw: bool,
+    /// Whether ring3 may say what is no failure.
+    remarks: bool,
     pace: Option<Pace>,
     impatience: Impatience,
     /// What the program wrote and nobody has been given yet, in order.
@@ -483,9 +489,8 @@ impl Run {
         meter: Meter,
     ) -> Result<Run> {
         let limit_option = options.machine.max_instructions;
-        let limit = limit_option.map_or(u64::MAX, |more| {
-            machine.instructions().saturating_add(more)
-        });
+        let limit =
+            limit_option.map_or(u64::MAX, |more| machine.instructions().saturating_add(more));
         let mut link = Link::new(machine, Session::resumed(), options.machine.verbose);
         link.machine
             .set_disk(Arc::from(job.archive()))
@@ -504,6 +509,7 @@ impl Run {
             inbox,
             input_open,
             host_is_raw: false,
+            remarks: options.machine.verbose || streams.stderr == OutputKind::Terminal,
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(link.machine.now())),
             impatience: Impatience::default(),
             output: Vec::new(),
@@ -529,7 +535,8 @@ impl Run {
             for event in events {
                 match event {
                     Event::Output(stream, bytes) => self.take_output(stream, bytes),
-                    Event::Warning(text) => console::say(&format!("guest: {text}")),
+                    Event::Warning(text) if self.remarks => console::say(&format!("guest: {text}")),
+                    Event::Warning(_) => {}
                     Event::Ended(outcome) => {
                         self.flush()?;
                         return Ok(End::Program(outcome));
