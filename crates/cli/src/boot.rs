@@ -306,7 +306,7 @@ impl Session {
             meter,
             raw,
             input,
-            tail: ConsoleTail::default(),
+            tail: ConsoleTail::shown(),
             output: Vec::new(),
             last_byte: b'\n',
             stdout: Sink::stdout(),

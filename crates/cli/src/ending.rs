@@ -13,6 +13,10 @@ pub struct ConsoleTail {
     current: Vec<u8>,
     /// The reason a Linux kernel gave for its panic.
     panic: Option<String>,
+    /// Lines since then.
+    since_panic: usize,
+    /// The person has seen it all.
+    shown: bool,
 }
 
 const LINES_MAX: usize = 200;
@@ -21,6 +25,14 @@ const LINE_BYTES_MAX: usize = 1000;
 const PANIC: &str = "Kernel panic - not syncing: ";
 
 impl ConsoleTail {
+    /// For a console that is shown anyway, so that nothing of it need be repeated.
+    pub fn shown() -> ConsoleTail {
+        ConsoleTail {
+            shown: true,
+            ..ConsoleTail::default()
+        }
+    }
+
     /// Takes what came out of the serial port; returns the lines that are complete now.
     pub fn add(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut complete = Vec::new();
@@ -49,6 +61,7 @@ impl ConsoleTail {
             });
         }
         self.lines.push_back(line.clone());
+        self.since_panic += usize::from(self.panic.is_some());
         if self.lines.len() > LINES_MAX {
             self.lines.pop_front();
         }
@@ -60,18 +73,33 @@ impl ConsoleTail {
         self.panic.as_deref()
     }
 
-    /// The last lines that are not empty, as one indented text.
-    pub fn last(&self, most: usize) -> Option<String> {
+    /// The lines that explain an end, as a paragraph, if there are any and they were not shown: those
+    /// around a panic, otherwise the last ones.
+    pub fn quoted(&self) -> String {
+        const LINES: usize = 10;
+        /// What led to a panic is often said just before it.
+        const BEFORE: usize = 4;
+        if self.shown {
+            return String::new();
+        }
         let current = String::from_utf8_lossy(&self.current).into_owned();
-        let lines: Vec<String> = self
-            .lines
-            .iter()
-            .cloned()
-            .chain([current])
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        let from = lines.len().saturating_sub(most);
-        (!lines.is_empty()).then(|| format!("  {}", lines[from..].join("\n  ")))
+        let all = self.lines.iter().cloned().chain([current]);
+        let before_panic = self.lines.len().saturating_sub(self.since_panic);
+        let lines: Vec<String> = match self.panic {
+            Some(_) => all
+                .skip(before_panic.saturating_sub(BEFORE))
+                .filter(|line| !line.trim().is_empty())
+                .take(LINES)
+                .collect(),
+            None => {
+                let all: Vec<String> = all.filter(|line| !line.trim().is_empty()).collect();
+                all[all.len().saturating_sub(LINES)..].to_vec()
+            }
+        };
+        match lines[..] {
+            [] => String::new(),
+            _ => format!("\nThe guest's console said:\n  {}", lines.join("\n  ")),
+        }
     }
 }
 
@@ -90,10 +118,7 @@ fn kernel_panic(reason: &str, console: &ConsoleTail) -> Failure {
         "If the same kernel works elsewhere, this may be a mistake of ring3: please report it with the \
          command and the messages."
     };
-    let said = console
-        .last(8)
-        .map(|lines| format!("\nThe last messages of its kernel:\n{lines}"))
-        .unwrap_or_default();
+    let said = console.quoted();
     Failure::new(format!("the guest's kernel panicked: {reason}")).remedy(format!("{hint}{said}"))
 }
 
@@ -102,10 +127,7 @@ pub fn failure(stop: &Stop, machine: &Machine, console: &ConsoleTail) -> Failure
     if let Some(reason) = console.panic() {
         return kernel_panic(reason, console);
     }
-    let said = console
-        .last(8)
-        .map(|lines| format!("\nThe last messages on its console:\n{lines}"))
-        .unwrap_or_default();
+    let said = console.quoted();
     match stop {
         Stop::InstructionLimit | Stop::Output => Failure::new(format!(
             "the limit of instructions was reached; the machine has executed {} since it was switched on",
@@ -196,8 +218,13 @@ mod tests {
                 tail.add(bytes);
             }
             assert_eq!(tail.panic(), Some("VFS: Unable to mount root fs"));
-            assert_eq!(tail.last(1).unwrap().lines().count(), 1);
-            assert_eq!(tail.last(100).unwrap().lines().count(), 3);
+            assert_eq!(
+                tail.quoted()
+                    .lines()
+                    .filter(|line| line.contains("[ "))
+                    .count(),
+                3
+            );
         }
         let mut tail = ConsoleTail::default();
         tail.add(text.as_bytes());
@@ -209,6 +236,33 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_around_a_panic_are_quoted() {
+        let mut tail = ConsoleTail::default();
+        let mut text = String::new();
+        for n in 0..50 {
+            text += &format!("before {n}\n");
+        }
+        text += &format!("{PANIC}out of ideas\n");
+        for n in 0..50 {
+            text += &format!("after {n}\n");
+        }
+        tail.add(text.as_bytes());
+        let quoted = tail.quoted();
+        assert!(
+            quoted.contains("before 46\n") && !quoted.contains("before 45\n"),
+            "{quoted}"
+        );
+        assert!(
+            quoted.contains("after 4") && !quoted.contains("after 5"),
+            "{quoted}"
+        );
+        let mut shown = ConsoleTail::shown();
+        shown.add(text.as_bytes());
+        assert_eq!(shown.quoted(), "");
+        assert_eq!(shown.panic(), Some("out of ideas"));
+    }
+
+    #[test]
     fn a_guest_cannot_fill_memory_or_draw_on_the_terminal() {
         let mut tail = ConsoleTail::default();
         for _ in 0..10_000 {
@@ -217,7 +271,7 @@ mod tests {
         tail.add(&[b'x'; 1 << 20]);
         assert_eq!(tail.lines.len(), LINES_MAX);
         assert!(tail.current.len() <= LINE_BYTES_MAX);
-        assert!(!tail.last(300).unwrap().contains('\x1b'));
+        assert!(tail.quoted().contains("noise") && !tail.quoted().contains('\x1b'));
         assert_eq!(tail.panic(), None);
     }
 }

@@ -31,7 +31,7 @@ pub struct MachineOptions {
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CPUS_MAX)))]
     pub cpus: u32,
 
-    /// Memory, with a unit: 512M, 2G (powers of 1024)
+    /// Memory with a unit: 512M, 2G (powers of 1024); 2M to 1T
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
     pub mem: u64,
 

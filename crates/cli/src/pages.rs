@@ -382,8 +382,9 @@ fn help(command: &Command, sections: &[Section]) -> StyledStr {
         write(format_args!("{gap}{header}{}:{header:#}", section.title));
         match section.content {
             Text(text) => {
-                for paragraph in text.lines() {
-                    write(format_args!("\n  {paragraph}"));
+                for (index, paragraph) in text.lines().enumerate() {
+                    let gap = if index == 0 { "" } else { "\n" };
+                    write(format_args!("{gap}\n  {paragraph}"));
                 }
             }
             Terms(terms) => {

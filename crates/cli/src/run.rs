@@ -114,12 +114,14 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
 
     console::status("preparing the guest");
     let guest = guest(options, &job)?;
-    let mut notes = Vec::new();
-    let job = job.prepare(&guest.contents(), &mut |line| notes.push(line.to_owned()))?;
-    for note in notes {
-        console::say(&note);
-    }
-    let (machine, from_snapshot) = booted(options, &guest)?;
+    // Standard error is the program's: remarks are for people.
+    let remarks = options.machine.verbose || streams.stderr == OutputKind::Terminal;
+    let job = job.prepare(&guest.contents(), &mut |line| {
+        if remarks {
+            console::say(line);
+        }
+    })?;
+    let (machine, from_snapshot) = booted(options, &guest, remarks)?;
     let mut meter = Meter::start(&machine, began);
     meter.from_snapshot = Some(from_snapshot);
     let mut run = Run::start(options, machine, inbox, &streams, &job, meter)?;
@@ -292,7 +294,7 @@ fn tell(verbose: bool, line: &str) {
 }
 
 /// A machine in which the guest waits for a job, and whether it came from a snapshot.
-fn booted(options: &Options, guest: &Guest) -> Result<(Machine, bool)> {
+fn booted(options: &Options, guest: &Guest, remarks: bool) -> Result<(Machine, bool)> {
     let verbose = options.machine.verbose;
     internal_error::machine_runs(options.machine.seed);
     let place = Place::new(guest, &options.machine);
@@ -311,7 +313,9 @@ fn booted(options: &Options, guest: &Guest) -> Result<(Machine, bool)> {
         return Ok((machine, true));
     }
     let (mut machine, facts) = boot(options, guest)?;
-    warn_of(&facts);
+    if remarks {
+        warn_of(&facts);
+    }
     if lock.is_some() {
         console::status("keeping a snapshot for the next run");
         if let Err(failure) = place.save(&mut machine, &facts) {
@@ -380,9 +384,7 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
         }
         console::status_now_and_then(|| {
             format!(
-                "booting Linux {release} in a machine with {}: {} instructions, {} s \
-                 (later runs skip this)",
-                options.machine.summary(),
+                "booting Linux {release}, only this time: {} instructions, {} s",
                 size::count(link.machine.instructions()),
                 since.elapsed().as_secs()
             )
@@ -433,10 +435,10 @@ impl Link {
                 }
                 continue;
             };
-            let received = self.session.receive(port, &output.bytes).map_err(|error| {
-                let said = self.tail.last(8).unwrap_or_default();
-                Failure::new(error.to_string()).remedy(said)
-            })?;
+            let received = self
+                .session
+                .receive(port, &output.bytes)
+                .map_err(|error| Failure::new(format!("{error}{}", self.tail.quoted())))?;
             events.extend(received);
         }
         if self.verbose {
@@ -463,6 +465,8 @@ struct Run {
     /// Whether input can still come.
     input_open: bool,
     host_is_raw: bool,
+    /// Whether ring3 may say what is no failure.
+    remarks: bool,
     pace: Option<Pace>,
     impatience: Impatience,
     /// What the program wrote and nobody has been given yet, in order.
@@ -505,6 +509,7 @@ impl Run {
             inbox,
             input_open,
             host_is_raw: false,
+            remarks: options.machine.verbose || streams.stderr == OutputKind::Terminal,
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(link.machine.now())),
             impatience: Impatience::default(),
             output: Vec::new(),
@@ -530,7 +535,8 @@ impl Run {
             for event in events {
                 match event {
                     Event::Output(stream, bytes) => self.take_output(stream, bytes),
-                    Event::Warning(text) => console::say(&format!("guest: {text}")),
+                    Event::Warning(text) if self.remarks => console::say(&format!("guest: {text}")),
+                    Event::Warning(_) => {}
                     Event::Ended(outcome) => {
                         self.flush()?;
                         return Ok(End::Program(outcome));

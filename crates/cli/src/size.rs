@@ -4,6 +4,10 @@
 //! modules, QEMU and container runtimes do; instructions count in powers of 1000. A crate that tells
 //! `MB` from `MiB` would make `--mem 512MB` a machine whose memory is no whole number of pages.
 
+/// The most memory of a machine. Beyond it, what the machine keeps about each page would no longer fit
+/// into the memory of an ordinary computer, whether the guest uses the page or not.
+pub const MEMORY_MAX: u64 = 1 << 40;
+
 /// Reads an amount of memory in bytes.
 ///
 /// # Errors
@@ -15,6 +19,13 @@ pub fn parse_memory(text: &str) -> Result<u64, String> {
         return Err(format!(
             "{bytes} bytes are not a whole number of pages of {} bytes; {EXAMPLE}",
             ring3_arch::PAGE_SIZE
+        ));
+    }
+    if bytes > MEMORY_MAX {
+        return Err(format!(
+            "{} are more than the {} that a machine can have; {EXAMPLE}",
+            memory(bytes),
+            memory(MEMORY_MAX)
         ));
     }
     if bytes < ring3_boot::MINIMUM_RAM {
@@ -123,6 +134,7 @@ mod tests {
             ("99999999999999999999", "too large"),
             ("2097153", "whole number of pages"),
             ("1M", "too few"),
+            ("2T", "more than the 1 TiB"),
         ] {
             let said = parse_memory(text).unwrap_err();
             assert!(
