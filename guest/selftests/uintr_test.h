@@ -130,9 +130,14 @@ static inline int recv_fd(int sock)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
 			      .msg_controllen = sizeof(control) };
 	struct cmsghdr *c;
+	ssize_t n;
 	int fd;
 
-	if (recvmsg(sock, &msg, 0) != 1 || !(c = CMSG_FIRSTHDR(&msg)))
+	do {
+		n = recvmsg(sock, &msg, 0);
+	} while (n < 0 && errno == EINTR);	/* perhaps by a user interrupt */
+	c = CMSG_FIRSTHDR(&msg);
+	if (n != 1 || !c)
 		return -1;
 	memcpy(&fd, CMSG_DATA(c), sizeof(int));
 	return fd;

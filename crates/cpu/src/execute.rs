@@ -465,7 +465,9 @@ fn branch(cpu: &mut Cpu, u: &Uop, taken: bool) -> Flow {
         set_target(cpu, u, base.wrapping_add(u.imm_low() as u64));
         Flow::Direct0
     } else {
-        set_target(cpu, u, base.wrapping_add(u.imm_high() as u64));
+        // A branch that is not taken does not cut EIP to 16 bits. SDM Vol. 2, "Jcc".
+        let next = base.wrapping_add(u.imm_high() as u64);
+        cpu.set_rip(if u.x == 0 { next } else { next & 0xffff_ffff });
         Flow::Direct1
     }
 }
@@ -478,7 +480,8 @@ pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
     let info = u.op.info();
     let on_stack = u.x & Uop::STACK != 0 && (info.loads || info.stores);
     let at = address(cpu, u);
-    if on_stack && fault == Fault::GP0 && !(cpu.is_canonical(at) && !is_aligned(u, at)) {
+    let is_misaligned = cpu.is_canonical(at) && !is_aligned(u, at);
+    if on_stack && fault == Fault::GP0 && !is_misaligned {
         Fault::SS0
     } else {
         fault
@@ -1211,14 +1214,8 @@ fn raise<M: Memory>(m: &mut M, u: &Uop) -> Stop {
     m.fault(Fault::new(exception, u.imm as u32))
 }
 
-/// CRC-32C, polynomial 0x1EDC6F41 reflected. SDM Vol. 2, "CRC32".
+/// SDM Vol. 2, "CRC32".
 fn crc(cpu: &mut Cpu, u: &Uop, bytes: usize) {
-    let mut crc = cpu.reg(u.a) as u32;
-    for byte in &cpu.reg(u.b).to_le_bytes()[..bytes] {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
-        }
-    }
+    let crc = ring3_arithmetic::crc32(cpu.reg(u.a) as u32, cpu.reg(u.b), bytes);
     cpu.set_reg(u.dst, crc.into());
 }

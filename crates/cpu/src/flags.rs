@@ -259,7 +259,7 @@ mod tests {
                     assert_eq!(flags.overflow(), i8::try_from(signed).is_err());
                     assert_eq!(flags.sign(), (sum as u8 as i8) < 0);
                     assert_eq!(flags.zero(), sum as u8 == 0);
-                    assert_eq!(flags.parity(), (sum as u8).count_ones() % 2 == 0);
+                    assert_eq!(flags.parity(), (sum as u8).count_ones().is_multiple_of(2));
 
                     let difference = i32::from(a) - i32::from(b) - i32::from(carry);
                     flags.set_sub::<8>(a.into(), b.into(), difference as i64 as u64);

@@ -394,6 +394,10 @@ impl<'a> FunctionalMemory<'a> {
 
     fn check_alignment(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         if self.align && !address.is_multiple_of(length) {
+            // As processors do it: after the check of the address, before paging.
+            if self.paging.long && !GuestVirt(address).is_canonical(48) {
+                return Err(self.fault(Fault::GP0));
+            }
             let fault = Fault::new(ring3_arch::Exception::AlignmentCheck, 0);
             return Err(self.fault(fault));
         }
@@ -621,6 +625,9 @@ impl Memory for FunctionalMemory<'_> {
     }
 
     fn check_write(&mut self, address: u64, length: u64) -> Result<(), Stop> {
+        if (1..=0x1000).contains(&length) && self.fast(address, length, true).is_some() {
+            return Ok(());
+        }
         let privilege = self.privilege;
         if length.is_power_of_two() && length <= 16 {
             self.check_alignment(self.wrap(address), length)?;

@@ -187,12 +187,12 @@ impl Object {
                 split(texts(DT_RPATH)?)
             },
             runpath,
-            without_default_folders: flags & u64::from(DF_1_NODEFLIB.0) != 0,
+            without_default_folders: flags & DF_1_NODEFLIB.0 != 0,
             // A library may have an interpreter too, so that it can be started (libc.so.6 prints its version). A program
             // without interpreter says so with DF_1_PIE, or has no name for others to ask for.
             is_program: header.e_type(endian) == ET_EXEC
                 || interpreter.is_some()
-                || flags & u64::from(DF_1_PIE.0) != 0
+                || flags & DF_1_PIE.0 != 0
                 || (header.e_entry(endian) != 0
                     && values(DT_SONAME).next().is_none()
                     && needed.is_empty()),

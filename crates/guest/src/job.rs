@@ -356,8 +356,6 @@ impl JobBuilder {
                 .map(|(name, value)| [bytes(name), b"=".to_vec(), bytes(value)].concat())
                 .collect(),
             folder: bytes(folder.into()),
-            user: 0,
-            group: 0,
             randomize_addresses: self.randomize_addresses,
             stdin,
             stdout: output(self.stdout),

@@ -236,7 +236,8 @@ fn from_file(path: &Path, modules: &ModulesChoice, packages: &Packages) -> Resul
                     Problem::ModulesNotFound,
                     format!("the modules of {} (Linux {release}) are neither beside it nor in /lib/modules", path.display()),
                 )
-                .remedy("name their folder with --modules FOLDER, or say --modules none if the drivers are built in")
+                .remedy("name their folder: ring3 guest build --kernel FILE --modules FOLDER, or --modules builtin if it needs none; \
+                     a Debian package with a kernel brings its modules")
             })?)
         }
     };

@@ -56,5 +56,5 @@ pub use image::command_line;
 pub use job::{Copy, Input, Job, JobBuilder};
 pub use kernel::{KernelChoice, ModulesChoice};
 pub use session::{Event, Outcome, Port, Session, SessionError, Stream};
-pub use streams::{HostStreams, OutputKind};
+pub use streams::{HostStreams, InputKind, OutputKind};
 pub use tree::Contents;

@@ -253,7 +253,7 @@ fn build_against(
     if let Some(root) = headers.ancestors().find(|above| above.ends_with("usr/src")) {
         flags += &format!(" -ffile-prefix-map={}=/usr/src", root.display());
     }
-    make.env("KCFLAGS", flags);
+    make.env("KAFLAGS", &flags).env("KCFLAGS", flags);
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
     make.arg(format!("-j{processors}"));
     for inherited in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CC"] {
@@ -371,7 +371,23 @@ mod tests {
             eprintln!("skipped: no kernel headers on this host");
             return;
         };
-        let sources = sources("static int __init start(void) { return 0; }\nmodule_init(start);\n");
+        // Assembly too: its debugging information comes from another tool.
+        let files = [
+            (
+                "Kbuild",
+                "obj-m := ring3_uintr.o\nring3_uintr-y := main.o stub.o\n",
+            ),
+            (
+                "main.c",
+                "#include <linux/module.h>\nMODULE_LICENSE(\"GPL\");\nvoid stub(void);\n\
+                        static int __init start(void) { stub(); return 0; }\nmodule_init(start);\n",
+            ),
+            (
+                "stub.S",
+                "#include <linux/linkage.h>\nSYM_FUNC_START(stub)\n\tRET\nSYM_FUNC_END(stub)\n",
+            ),
+        ];
+        let sources = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
         let (module, whole) = build_against(&headers, &sources, &mut |_| {}).unwrap();
         assert!(module.bytes.len() < whole.len());
         let release = headers
@@ -402,6 +418,29 @@ mod tests {
             error.what_to_do().unwrap().contains("undeclared"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn compressed_modules_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("x.ko");
+        fs::write(&plain, b"a module").unwrap();
+        assert_eq!(read_module(&plain).unwrap(), b"a module");
+        let mut tried = 0;
+        for (tool, ending) in [("xz", "xz"), ("zstd", "zst"), ("gzip", "gz")] {
+            let packed = Command::new(tool).arg("-k").arg("-q").arg(&plain).status();
+            if packed.is_ok_and(|status| status.success()) {
+                let path = folder.path().join(format!("x.ko.{ending}"));
+                assert_eq!(read_module(&path).unwrap(), b"a module");
+                fs::write(&path, b"damaged").unwrap();
+                assert_eq!(
+                    read_module(&path).unwrap_err().problem(),
+                    Problem::ToolFailed
+                );
+                tried += 1;
+            }
+        }
+        assert!(tried > 0, "every Linux has gzip");
     }
 
     #[test]

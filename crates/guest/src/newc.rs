@@ -3,6 +3,10 @@
 //! Format: kernel document "initramfs buffer format" (field order, padding to four bytes, trailer). Only folders,
 //! regular files and symbolic links are written, all owned by root. This is the single place of the crate that knows
 //! the format.
+//!
+//! `ring3-boot` writes archives too, for whoever composes an initramfs by hand: it completes what is missing on the way to
+//! a name and drops times. A job's archive must do neither: it holds what the guest lacks and nothing else, because every
+//! entry costs the guest instructions, and interpreters compare the times of their files.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

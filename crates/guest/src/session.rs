@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 
 use crate::job::Job;
-use crate::protocol::{self, End, Severity, Splitter, Stage, Stdin, ToGuest, ToHost};
+use crate::protocol::{self, End, Splitter, Stage, Stdin, ToGuest, ToHost};
 
 /// A virtio-console port of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +134,6 @@ impl Outcome {
                     Stage::Unpack => "the guest could not store the job's files",
                     Stage::Streams => "the guest could not set up the program's streams",
                     Stage::Folder => "the guest could not enter the working folder",
-                    Stage::User => "the guest could not change the user",
                     Stage::Execute => "the guest could not execute the program",
                 };
                 let why = match errno {
@@ -172,8 +171,6 @@ pub enum SessionError {
         /// The version it speaks.
         guest: u16,
     },
-    /// The guest gave up; this is what it said.
-    Fatal(String),
     /// The guest sent what makes no sense.
     Malformed(&'static str),
 }
@@ -187,7 +184,6 @@ impl fmt::Display for SessionError {
                  make the guest again: ring3 guest clean",
                 protocol::VERSION
             ),
-            Self::Fatal(text) => write!(out, "the guest gave up: {text}"),
             Self::Malformed(what) => write!(
                 out,
                 "the guest's agent sent nonsense on its control port ({what})"
@@ -311,14 +307,7 @@ impl Session {
                         self.send_job(message);
                     }
                 }
-                ToHost::Notice {
-                    severity: Severity::Warning,
-                    text,
-                } => events.push(Event::Warning(text)),
-                ToHost::Notice {
-                    severity: Severity::Fatal,
-                    text,
-                } => return Err(SessionError::Fatal(text)),
+                ToHost::Warning { text } => events.push(Event::Warning(text)),
                 ToHost::NotStarted { stage, errno, text } => {
                     self.state = State::Ended;
                     events.push(Event::Ended(Outcome::NotStarted { stage, errno, text }));

@@ -91,8 +91,6 @@ impl Bench {
     fn run(&self, builder: JobBuilder) -> Run {
         self.snapshot
             .run(&self.guest, &self.job(builder), |_, _| false)
-<<<<<<< HEAD
-=======
     }
 
     /// A shell with some of the host's tools.
@@ -104,7 +102,6 @@ impl Bench {
         JobBuilder::new("/bin/sh")
             .arguments(["-c", script])
             .copies(copies)
->>>>>>> guest
     }
 
     fn c(&self, name: &str, text: &str) -> PathBuf {
@@ -145,8 +142,6 @@ fn static_and_dynamic_programs() {
         (run.text().as_str(), run.errors().as_str(), run.status()),
         ("hello\n", "", 42)
     );
-<<<<<<< HEAD
-=======
 }
 
 #[test]
@@ -229,6 +224,8 @@ fn arguments_environment_folder() {
     );
     assert!(text.contains(&format!("\n{folder}\n0x5555555")), "{text}");
     assert_eq!(run.status(), 0);
+    let run = bench.run(JobBuilder::new(&source).randomize_addresses(true));
+    assert!(!run.text().contains("\n0x5555555"), "{}", run.text());
 }
 
 #[test]
@@ -490,6 +487,39 @@ fn a_terminal_for_the_program() {
 }
 
 #[test]
+fn a_terminal_that_changes_its_size() {
+    let Some(bench) = bench() else { return };
+    let source = bench.c(
+        "resized",
+        "#include <signal.h>\n#include <stdio.h>\n#include <sys/ioctl.h>\n#include <unistd.h>\nint main(void) { struct winsize w;\n\
+         sigset_t s; int n; sigemptyset(&s); sigaddset(&s, SIGWINCH); sigprocmask(SIG_BLOCK, &s, 0); puts(\"up\");\n\
+         sigwait(&s, &n); ioctl(1, TIOCGWINSZ, &w); printf(\"%dx%d\\n\", w.ws_row, w.ws_col); return 0; }",
+    );
+    let terminal = Terminal {
+        rows: 1,
+        columns: 1,
+        host_is_raw: true,
+    };
+    let builder = JobBuilder::new(&source)
+        .outputs(OutputKind::Stream, OutputKind::Terminal)
+        .input(Input::Terminal);
+    // Standard error alone is the terminal that shows something; standard output goes elsewhere.
+    let error = builder.clone().prepare(&Default::default(), &mut |_| {});
+    assert_eq!(error.unwrap_err().problem(), Problem::Usage);
+    let builder = builder.outputs(OutputKind::Terminal, OutputKind::Terminal);
+    let job = bench.job(builder.terminal(terminal));
+    let mut resized = false;
+    let run = bench.snapshot.run(&bench.guest, &job, |session, run| {
+        if !resized && run.text() == "up\r\n" {
+            session.resize(51, 120);
+            resized = true;
+        }
+        false
+    });
+    assert_eq!((run.text().as_str(), run.status()), ("up\r\n51x120\r\n", 0));
+}
+
+#[test]
 fn programs_the_guest_cannot_start() {
     let Some(bench) = bench() else { return };
     let source = bench.c("odd", "int main(void) { return 0; }");
@@ -624,5 +654,4 @@ fn the_module_is_loaded_where_it_can_be() {
         .prepare(&guest.contents(), &mut |_| {})
         .unwrap();
     assert_eq!(snapshot.run(&guest, &job, |_, _| false).status(), 2);
->>>>>>> guest
 }

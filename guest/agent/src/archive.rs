@@ -246,3 +246,142 @@ fn link(target: &Path, path: &Path) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// A device that gives at most `most` bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("ring3-agent-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// An archive by cpio(1), of a tree whose files end at odd places.
+    fn archive(source: &Path) -> Option<Vec<u8>> {
+        fs::create_dir(source.join("sub")).unwrap();
+        for size in [0, 1, 2, 3, 4, 4095, 70_000] {
+            let bytes: Vec<u8> = (0..size).map(|i: usize| (i * 7 + size) as u8).collect();
+            fs::write(
+                source.join(format!("sub/{}{size}", "n".repeat(size % 5))),
+                bytes,
+            )
+            .unwrap();
+        }
+        symlink("sub/n1", source.join("link")).unwrap();
+        let mut find = Command::new("find")
+            .arg(".")
+            .current_dir(source)
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let output = Command::new("cpio")
+            .args(["-o", "-H", "newc", "--quiet"])
+            .current_dir(source)
+            .stdin(find.stdout.take()?)
+            .output()
+            .ok()?;
+        find.wait().ok()?;
+        output.status.success().then_some(output.stdout)
+    }
+
+    fn same(one: &Path, other: &Path) -> bool {
+        Command::new("diff")
+            .args(["-r", "--no-dereference"])
+            .arg(one)
+            .arg(other)
+            .status()
+            .unwrap()
+            .success()
+    }
+
+    #[test]
+    fn archives_of_cpio_however_they_are_read() {
+        let source = folder("source");
+        let Some(whole) = archive(&source) else {
+            eprintln!("skipped: no cpio on this host");
+            return;
+        };
+        for piece in [4096, 12_288, CHUNK] {
+            let target = folder(&format!("target-{piece}"));
+            let mut buffer = Buffer::new();
+            // What follows on the device is ignored, though it is read.
+            let device = [&whole[..], &[0xff; 5000]].concat();
+            let result = unpack_from(
+                Slow(&device, piece),
+                whole.len() as u64,
+                buffer.aligned(),
+                &target,
+            );
+            assert!(result.is_ok());
+            assert!(same(&source, &target));
+            // Once more onto itself: everything is replaced or kept.
+            assert!(unpack_from(&whole[..], whole.len() as u64, buffer.aligned(), &target).is_ok());
+            assert!(same(&source, &target));
+            fs::remove_dir_all(target).unwrap();
+        }
+        // Cut anywhere, it ends in an error.
+        let target = folder("cut");
+        for length in (0..whole.len() - 600).step_by(97) {
+            let cut = unpack_from(
+                &whole[..length],
+                whole.len() as u64,
+                Buffer::new().aligned(),
+                &target,
+            );
+            assert!(cut.is_err(), "cut to {length}");
+        }
+        for folder in [source, target] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_and_folders_in_each_others_way() {
+        let root = folder("ways");
+        fs::create_dir(root.join("real")).unwrap();
+        symlink("real", root.join("alias")).unwrap();
+        // A link to a folder will do as a folder, a file will not.
+        assert!(make_folder(&root.join("alias"), 0o755).is_ok());
+        fs::write(root.join("file"), b"old").unwrap();
+        assert!(make_folder(&root.join("file"), 0o755).is_err());
+        // Files and links are replaced, not followed.
+        symlink("file", root.join("to-file")).unwrap();
+        create(&root.join("to-file"), 0o600)
+            .unwrap()
+            .write_all(b"new")
+            .unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"old");
+        link(Path::new("elsewhere"), &root.join("to-file")).unwrap();
+        assert_eq!(
+            fs::read_link(root.join("to-file")).unwrap(),
+            Path::new("elsewhere")
+        );
+        fs::create_dir(root.join("empty")).unwrap();
+        link(Path::new("real"), &root.join("empty")).unwrap();
+        assert_eq!(
+            create(&root.join("set"), 0o4755)
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777,
+            0o4755
+        );
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -23,7 +23,7 @@ mod sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use protocol::{Severity, Splitter, ToGuest, ToHost};
+use protocol::{Splitter, ToGuest, ToHost};
 
 /// The open ports. Each can be open only once, so they stay open.
 pub struct Ports {
@@ -55,10 +55,7 @@ impl Control {
     }
 
     pub fn warn(&mut self, text: String) {
-        self.send(&ToHost::Notice {
-            severity: Severity::Warning,
-            text,
-        });
+        self.send(&ToHost::Warning { text });
     }
 
     pub fn poll_entry(&self) -> sys::PollFd {
@@ -73,7 +70,7 @@ impl Control {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<ToGuest>, protocol::Malformed> {
+    pub fn next_message(&mut self) -> Result<Option<ToGuest>, protocol::Malformed> {
         self.splitter
             .next_frame()?
             .map(|frame| ToGuest::decode(&frame))
@@ -127,7 +124,7 @@ fn main() {
 /// Sleeps until the host says something, and buries the dead meanwhile.
 fn wait_for_message(control: &mut Control) -> Result<ToGuest, protocol::Malformed> {
     loop {
-        if let Some(message) = control.next()? {
+        if let Some(message) = control.next_message()? {
             return Ok(message);
         }
         let mut entries = [control.poll_entry()];

@@ -79,8 +79,6 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut Reserve) -> Result<ToHost
             arguments: &arguments,
             environment: &environment,
             folder: &folder,
-            user: job.user,
-            group: job.group,
             randomize_addresses: job.randomize_addresses,
             streams: given.each_ref().map(|given| given.as_fd()),
             terminal,
@@ -94,10 +92,6 @@ pub fn run(job: &Job, ports: &mut Ports, reserve: &mut Reserve) -> Result<ToHost
             SpawnStep::Folder => (
                 Stage::Folder,
                 String::from_utf8_lossy(&job.folder).into_owned(),
-            ),
-            SpawnStep::User => (
-                Stage::User,
-                format!("user {} group {}", job.user, job.group),
             ),
             SpawnStep::Execute => (
                 Stage::Execute,
@@ -202,7 +196,7 @@ fn attend(
 
 /// Does what the messages say that have come in.
 fn obey(process: i32, ports: &mut Ports, input: &mut Option<Input>, screen: Option<&File>) {
-    while let Ok(Some(message)) = ports.control.next() {
+    while let Ok(Some(message)) = ports.control.next_message() {
         match message {
             ToGuest::Signal { number, group } => sys::send_signal(process, group, number),
             ToGuest::StdinEnd { total } => {

@@ -154,11 +154,8 @@ unsafe extern "C" {
         mask: *const SignalSet,
     ) -> c_int;
     fn reboot(command: c_int) -> c_int;
-    fn setgid(group: u32) -> c_int;
-    fn setgroups(count: usize, groups: *const u32) -> c_int;
     fn sethostname(name: *const c_char, length: usize) -> c_int;
     fn setsid() -> c_int;
-    fn setuid(user: u32) -> c_int;
     fn sigaction(signal: c_int, new: *const SignalAction, old: *mut SignalAction) -> c_int;
     fn sigprocmask(how: c_int, new: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
@@ -519,8 +516,6 @@ pub struct Spawn<'a> {
     pub arguments: &'a [CString],
     pub environment: &'a [CString],
     pub folder: &'a CStr,
-    pub user: u32,
-    pub group: u32,
     pub randomize_addresses: bool,
     /// Become descriptors 0, 1, 2.
     pub streams: [BorrowedFd<'a>; 3],
@@ -534,7 +529,6 @@ pub enum SpawnStep {
     Clone,
     Streams,
     Folder,
-    User,
     Execute,
 }
 
@@ -544,8 +538,6 @@ struct Launch {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     folder: *const c_char,
-    user: u32,
-    group: u32,
     randomize_addresses: bool,
     streams: [c_int; 3],
     terminal: c_int,
@@ -580,8 +572,6 @@ pub fn spawn(spawn: &Spawn<'_>, stack: &mut SpawnStack) -> Result<i32, (SpawnSte
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
         folder: spawn.folder.as_ptr(),
-        user: spawn.user,
-        group: spawn.group,
         randomize_addresses: spawn.randomize_addresses,
         streams: spawn.streams.each_ref().map(|fd| fd.as_raw_fd()),
         terminal: spawn.terminal.map_or(-1, |stream| stream as c_int),
@@ -604,7 +594,6 @@ pub fn spawn(spawn: &Spawn<'_>, stack: &mut SpawnStack) -> Result<i32, (SpawnSte
         -1 => return Ok(process),
         0 => SpawnStep::Streams,
         1 => SpawnStep::Folder,
-        2 => SpawnStep::User,
         _ => SpawnStep::Execute,
     };
     Err((
@@ -655,12 +644,6 @@ extern "C" fn become_program(argument: *mut c_void) -> c_int {
         if chdir(launch.folder) == -1 {
             give_up(1);
         }
-        if launch.user != 0 || launch.group != 0 {
-            if setgroups(0, null()) == -1 || setgid(launch.group) == -1 || setuid(launch.user) == -1
-            {
-                give_up(2);
-            }
-        }
         if !launch.randomize_addresses {
             personality(ADDR_NO_RANDOMIZE);
         }
@@ -676,7 +659,7 @@ extern "C" fn become_program(argument: *mut c_void) -> c_int {
         umask(0o022);
         let _ = set_signal_mask(&SignalSet([0; 16]));
         execve(launch.program, launch.arguments, launch.environment);
-        give_up(3)
+        give_up(2)
     }
 }
 

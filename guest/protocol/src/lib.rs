@@ -100,10 +100,6 @@ pub struct Job {
     pub environment: Vec<Vec<u8>>,
     /// Working folder, absolute.
     pub folder: Vec<u8>,
-    /// User the program runs as.
-    pub user: u32,
-    /// Group the program runs as.
-    pub group: u32,
     /// True: addresses are randomised per process as Linux does. False: as under a debugger, always the same.
     pub randomize_addresses: bool,
     /// Standard input.
@@ -144,15 +140,6 @@ pub enum ToGuest {
     PowerOff,
 }
 
-/// What a [`ToHost::Notice`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Something optional is missing or was refused; the guest works without.
-    Warning,
-    /// The guest is of no use; it switches itself off after this.
-    Fatal,
-}
-
 /// How far a job came before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -166,8 +153,6 @@ pub enum Stage {
     Streams,
     /// Entering the working folder.
     Folder,
-    /// Taking on user and group.
-    User,
     /// Executing the program.
     Execute,
 }
@@ -193,10 +178,8 @@ pub enum ToHost {
         /// Memory the guest has, in bytes.
         memory_bytes: u64,
     },
-    /// Words for the person at the host.
-    Notice {
-        /// How bad it is.
-        severity: Severity,
+    /// Words for the person at the host: something optional is missing, and the guest works without.
+    Warning {
         /// One line.
         text: String,
     },
@@ -282,7 +265,7 @@ const STDIN_END: u8 = 0x03;
 const WINDOW_SIZE: u8 = 0x04;
 const POWER_OFF: u8 = 0x05;
 const READY: u8 = 0x81;
-const NOTICE: u8 = 0x82;
+const WARNING: u8 = 0x82;
 const NOT_STARTED: u8 = 0x83;
 const EXITED: u8 = 0x84;
 
@@ -345,8 +328,6 @@ impl Job {
         body.list(&self.arguments);
         body.list(&self.environment);
         body.bytes(&self.folder);
-        body.u32(self.user);
-        body.u32(self.group);
         body.flag(self.randomize_addresses);
         body.u8(match self.stdin {
             Stdin::Null => 0,
@@ -374,8 +355,6 @@ impl Job {
             arguments: body.list()?,
             environment: body.list()?,
             folder: body.bytes()?,
-            user: body.u32()?,
-            group: body.u32()?,
             randomize_addresses: body.flag()?,
             stdin: match body.u8()? {
                 0 => Stdin::Null,
@@ -449,12 +428,8 @@ impl ToHost {
                 body.u32(*processors);
                 body.u64(*memory_bytes);
             }
-            Self::Notice { severity, text } => {
-                body.u8(NOTICE);
-                body.u8(match severity {
-                    Severity::Warning => 0,
-                    Severity::Fatal => 1,
-                });
+            Self::Warning { text } => {
+                body.u8(WARNING);
                 body.bytes(text.as_bytes());
             }
             Self::NotStarted { stage, errno, text } => {
@@ -465,8 +440,7 @@ impl ToHost {
                     Stage::Unpack => 2,
                     Stage::Streams => 3,
                     Stage::Folder => 4,
-                    Stage::User => 5,
-                    Stage::Execute => 6,
+                    Stage::Execute => 5,
                 });
                 body.u32(*errno);
                 body.bytes(text.as_bytes());
@@ -518,14 +492,7 @@ impl ToHost {
                     memory_bytes: body.u64()?,
                 }
             }
-            NOTICE => Self::Notice {
-                severity: match body.u8()? {
-                    0 => Severity::Warning,
-                    1 => Severity::Fatal,
-                    _ => return Err(Malformed("unknown severity")),
-                },
-                text: body.text()?,
-            },
+            WARNING => Self::Warning { text: body.text()? },
             NOT_STARTED => Self::NotStarted {
                 stage: match body.u8()? {
                     0 => Stage::Message,
@@ -533,8 +500,7 @@ impl ToHost {
                     2 => Stage::Unpack,
                     3 => Stage::Streams,
                     4 => Stage::Folder,
-                    5 => Stage::User,
-                    6 => Stage::Execute,
+                    5 => Stage::Execute,
                     _ => return Err(Malformed("unknown stage")),
                 },
                 errno: body.u32()?,

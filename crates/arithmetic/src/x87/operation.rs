@@ -86,6 +86,8 @@ operations! {
     FstSti,
     /// Copies ST(0) to ST(i) and pops.
     FstpSti,
+    /// Copies ST(0) to ST(i), unless it is empty, and pops: D9 D8, which the manual leaves out.
+    FstpnceSti,
     /// Stores a single.
     FstM32,
     /// Stores a double.
@@ -456,6 +458,14 @@ impl X87 {
 
             FstSti => self.copy_to_register(i, false),
             FstpSti => self.copy_to_register(i, true),
+            FstpnceSti => {
+                if self.st(0).is_some() {
+                    self.copy_to_register(i, true);
+                } else {
+                    self.set_conditions(C1, 0);
+                    self.pop();
+                }
+            }
             FstM32 => return Ok(self.store_single(false)),
             FstpM32 => return Ok(self.store_single(true)),
             FstM64 => return Ok(self.store_double(false)),

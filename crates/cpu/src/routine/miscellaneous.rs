@@ -311,7 +311,7 @@ pub(crate) fn decimal<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
     let low = result as u8;
     set(rflags::SF, low & 0x80 != 0);
     set(rflags::ZF, low == 0);
-    set(rflags::PF, low.count_ones() % 2 == 0);
+    set(rflags::PF, low.count_ones().is_multiple_of(2));
     merge_register(cpu, Reg::Rax, 2, result.into());
     cpu.flags.set_bits(flags);
     Ok(())

@@ -103,8 +103,9 @@ fn operand_address(cpu: &Cpu, u: &Uop) -> u64 {
     )
 }
 
-/// Performs the operation, and records where it was.
-#[inline]
+/// Performs the operation, and records where it was. Inlined, because copying an output takes
+/// longer than most operations.
+#[inline(always)]
 fn perform<M: Memory>(
     cpu: &mut Cpu,
     m: &mut M,
@@ -177,32 +178,45 @@ fn load<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The operation is taken back if the store fails.
+/// The operation is taken back if the store fails. Where an unmasked exception prevents the store,
+/// processors check the operand nevertheless.
 fn store<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let op = operation(m, u)?;
     let before = cpu.x87;
-    if let X87Output::Value(value) = perform(cpu, m, u, op, 0)?
-        && let Err(stop) = store_operand(cpu, m, u, value)
-    {
+    let output = perform(cpu, m, u, op, 0)?;
+    let at = operand_address(cpu, u);
+    let stored = match output {
+        X87Output::Value(value) => store_operand(m, u, at, value),
+        _ => check_operand(m, u, at),
+    };
+    if stored.is_err() {
         cpu.x87 = before;
-        return Err(stop);
     }
-    Ok(())
+    stored
 }
 
-fn store_operand<M: Memory>(cpu: &Cpu, m: &mut M, u: &Uop, value: u128) -> Result<(), Stop> {
-    let at = operand_address(cpu, u);
+fn store_operand<M: Memory>(m: &mut M, u: &Uop, at: u64, value: u128) -> Result<(), Stop> {
     let low = value as u64;
     match u.x >> Uop::X87_SIZE_SHIFT {
         1 => m.store::<2>(at, low),
         2 => m.store::<4>(at, low),
         3 => m.store::<8>(at, low),
         _ => {
-            m.check_write(at, 10)?;
-            // If alignment is checked, the first store is the one to fail.
+            check_operand(m, u, at)?;
             m.store::<8>(at, low)?;
             m.store::<2>(at.wrapping_add(8), (value >> 64) as u64)
         }
+    }
+}
+
+fn check_operand<M: Memory>(m: &mut M, u: &Uop, at: u64) -> Result<(), Stop> {
+    match u.x >> Uop::X87_SIZE_SHIFT {
+        0 => {
+            // Alignment is that of the first eight bytes.
+            m.check_write(at, 8)?;
+            m.check_write(at, 10)
+        }
+        size => m.check_write(at, 1 << size),
     }
 }
 
@@ -259,8 +273,10 @@ fn store_image<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop>
     } else {
         image[..28].copy_from_slice(&x87.store_environment(format));
     }
-    m.check_write(at, size as u64)?;
     let field = format.field_size();
+    // Alignment is that of the fields.
+    m.check_write(at, field as u64)?;
+    m.check_write(at, size as u64)?;
     for (n, bytes) in image[..size].chunks_exact(field).enumerate() {
         let mut value = [0; 8];
         value[..field].copy_from_slice(bytes);
@@ -268,7 +284,6 @@ fn store_image<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop>
             at.wrapping_add((n * field) as u64),
             u64::from_le_bytes(value),
         );
-        // If alignment is checked, the first store is the one to fail.
         if field == 2 {
             m.store::<2>(at, value)?;
         } else {

@@ -72,6 +72,9 @@ impl Com {
 pub struct Uart {
     // configuration
     com: Com,
+    // counters (for the host; never read by behaviour)
+    /// Reads of the line status with nothing else between them.
+    polls: u32,
     // state
     state: State,
 }
@@ -215,6 +218,7 @@ impl Uart {
     pub fn new(com: Com) -> Uart {
         Uart {
             com,
+            polls: 0,
             state: State::at_reset(),
         }
     }
@@ -222,6 +226,15 @@ impl Uart {
     /// Where it is.
     pub fn com(&self) -> Com {
         self.com
+    }
+
+    /// Whether the guest expects input: its driver has the interrupt on, or it asks for the status
+    /// again and again. What arrives earlier is thrown away by most drivers when they start, so
+    /// input that can wait should.
+    pub fn is_listening(&self) -> bool {
+        // Senders look at the status too, once or twice per character.
+        const POLLS: u32 = 16;
+        !self.state.loopback() && (self.state.ier & ier::RECEIVED != 0 || self.polls >= POLLS)
     }
 
     /// How many bytes [`Uart::receive`] would take now. In loopback the line is disconnected and
@@ -275,6 +288,10 @@ impl Uart {
     }
 
     fn read_byte(&mut self, now: Ticks, register: u64) -> u8 {
+        self.polls = match register {
+            offset::LINE_STATUS => self.polls.saturating_add(1),
+            _ => 0,
+        };
         let state = &mut self.state;
         let latch = state.lcr & lcr::DIVISOR_LATCH != 0;
         match register {
@@ -315,6 +332,7 @@ impl Uart {
     }
 
     fn write_byte(&mut self, now: Ticks, register: u64, value: u8, effects: &mut Effects) {
+        self.polls = 0;
         let state = &mut self.state;
         let latch = state.lcr & lcr::DIVISOR_LATCH != 0;
         match register {
@@ -440,7 +458,11 @@ impl Device for Uart {
     }
 
     fn reset(&mut self) {
-        let Self { com: _, state } = self;
+        let Self {
+            com: _,
+            polls: _,
+            state,
+        } = self;
         *state = State::at_reset();
     }
 

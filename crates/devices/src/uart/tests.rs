@@ -315,3 +315,28 @@ fn poke(uart: &mut Uart, rng: &mut Xorshift, now: Ticks, effects: &mut Effects) 
 fn weathers_a_storm_of_accesses() {
     storm::weather(|| Uart::new(Com::Com2), 1, 300_000, poke);
 }
+
+#[test]
+fn a_guest_listens_with_its_interrupt_or_by_asking() {
+    let mut uart = uart();
+    assert!(!uart.is_listening());
+    out(&mut uart, IER, ier::RECEIVED);
+    assert!(uart.is_listening());
+    out(&mut uart, MCR, 0x1b);
+    assert!(!uart.is_listening(), "nothing arrives in loopback");
+    out(&mut uart, MCR, 0x0b);
+    out(&mut uart, IER, 0);
+    // A sender waits before and after each character.
+    for _ in 0..100 {
+        inb(&mut uart, LSR);
+        out(&mut uart, DATA, b'x');
+        inb(&mut uart, LSR);
+        assert!(!uart.is_listening());
+    }
+    for _ in 0..16 {
+        inb(&mut uart, LSR);
+    }
+    assert!(uart.is_listening());
+    inb(&mut uart, DATA);
+    assert!(!uart.is_listening());
+}

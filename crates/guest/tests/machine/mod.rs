@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ring3_guest::{Event, Guest, Job, Outcome, Port, Session, Stream};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// A QEMU that runs.
 pub struct Machine {

@@ -1,4 +1,5 @@
-//! MMX and SSE to SSE4.2 in their legacy encodings. SDM Vol. 2, the pages of the mnemonics.
+//! MMX and SSE to SSE4.2, AES, PCLMULQDQ, SHA and GFNI in their legacy encodings. SDM Vol. 2, the
+//! pages of the mnemonics.
 //!
 //! Operand rules: a 16-byte memory operand must be aligned, except for the unaligned moves and the
 //! string comparisons (Vol. 1, "Memory Operands"; Vol. 2, "Exceptions Type 4"); exactly the
@@ -27,8 +28,8 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
         lift_packed(b, i, op, sources);
     } else if let Some((op, sources)) = float_operation(i.mnemonic()) {
         lift_float(b, i, op, sources);
-    } else if let Some(op) = blend_operation(i.mnemonic()) {
-        lift_blend(b, i, op);
+    } else if let Some(op) = three_source_operation(i.mnemonic()) {
+        lift_three_sources(b, i, op);
     } else if let Some(op) = insertion(i.mnemonic()) {
         lift_insertion(b, i, op);
     } else if let Some(op) = extraction(i.mnemonic()) {
@@ -335,6 +336,22 @@ fn packed_operation(mnemonic: Mnemonic) -> Option<(PackedOp, Sources)> {
         M::Pmovzxwd => (Pmovzxwd, Second),
         M::Pmovzxwq => (Pmovzxwq, Second),
         M::Pmovzxdq => (Pmovzxdq, Second),
+        M::Pclmulqdq => (Pclmulqdq, Both),
+        M::Aesenc => (Aesenc, Both),
+        M::Aesenclast => (Aesenclast, Both),
+        M::Aesdec => (Aesdec, Both),
+        M::Aesdeclast => (Aesdeclast, Both),
+        M::Aesimc => (Aesimc, Second),
+        M::Aeskeygenassist => (Aeskeygenassist, Second),
+        M::Sha1rnds4 => (Sha1rnds4, Both),
+        M::Sha1nexte => (Sha1nexte, Both),
+        M::Sha1msg1 => (Sha1msg1, Both),
+        M::Sha1msg2 => (Sha1msg2, Both),
+        M::Sha256msg1 => (Sha256msg1, Both),
+        M::Sha256msg2 => (Sha256msg2, Both),
+        M::Gf2p8mulb => (Gf2p8mulb, Both),
+        M::Gf2p8affineqb => (Gf2p8affineqb, Both),
+        M::Gf2p8affineinvqb => (Gf2p8affineinvqb, Both),
         _ => return None,
     })
 }
@@ -453,17 +470,18 @@ fn lift_packed_mmx(b: &mut Builder, i: &Instruction, op: PackedOp, sources: Sour
     mmx_write(b, i.op0_register(), RESULT);
 }
 
-/// Operations that read XMM0 as a mask.
-fn blend_operation(mnemonic: Mnemonic) -> Option<Packed3Op> {
+/// Operations that read XMM0 too.
+fn three_source_operation(mnemonic: Mnemonic) -> Option<Packed3Op> {
     Some(match mnemonic {
         Mnemonic::Pblendvb => Packed3Op::Pblendvb,
         Mnemonic::Blendvps => Packed3Op::Blendvps,
         Mnemonic::Blendvpd => Packed3Op::Blendvpd,
+        Mnemonic::Sha256rnds2 => Packed3Op::Sha256rnds2,
         _ => return None,
     })
 }
 
-fn lift_blend(b: &mut Builder, i: &Instruction, op: Packed3Op) {
+fn lift_three_sources(b: &mut Builder, i: &Instruction, op: Packed3Op) {
     if !b.sse_usable() {
         return;
     }

@@ -207,6 +207,7 @@ fn operation(code: Code) -> Option<X87Op> {
         Fld_sti => O::FldSti,
         Fxch_st0_sti | Fxch_st0_sti_DDC8 | Fxch_st0_sti_DFC8 => O::Fxch,
         Fnop => O::Fnop,
+        Fstpnce_sti => O::FstpnceSti,
         Fchs => O::Fchs,
         Fabs => O::Fabs,
         Ftst => O::Ftst,
@@ -286,7 +287,7 @@ fn operation(code: Code) -> Option<X87Op> {
         Fnstsw_m2byte | Fnstsw_AX => O::Fnstsw,
         Ffree_sti => O::Ffree,
         Fst_sti => O::FstSti,
-        Fstp_sti | Fstp_sti_DFD0 | Fstp_sti_DFD8 | Fstpnce_sti => O::FstpSti,
+        Fstp_sti | Fstp_sti_DFD0 | Fstp_sti_DFD8 => O::FstpSti,
         Fucom_st0_sti => O::Fucom,
         Fucomp_st0_sti => O::Fucomp,
         // DE
