@@ -33,6 +33,10 @@ for index in (1, 2):
 say("read-only", "yes")
 say("rng", "virtio_rng.0")
 say("rng-bytes", 3000)
+say("net", "52:54:00:12:34:56 1")
+for size in (0, 56, 1472):
+    say(f"ping-{size}", "5 packets transmitted, 5 packets received, 0% packet loss")
+say("net-unplugged", 0)
 say("disk-reloaded", md5(CONTENT[:4 * MIB]))
 say("stdin-reloaded", md5(pattern(50_000)))
 say("end")

@@ -12,7 +12,7 @@ cargo build --quiet --manifest-path "$here/Cargo.toml"
 cp "$busybox" "$work/root/bin/busybox"
 install -m 755 "$here/init" "$work/root/init"
 for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-	virtio_console virtio_blk rng-core virtio-rng; do
+	virtio_console virtio_blk rng-core virtio-rng failover net_failover virtio_net; do
 	# Some kernels have some of them built in.
 	find "$modules" -name $module.ko -exec cp {} "$work/root/modules/" \;
 done
@@ -20,7 +20,7 @@ done
 cp "$kernel" "$work/kernel"
 
 devices="" servers=""
-for kind in console disk scratch slow rng; do
+for kind in console disk scratch slow rng net; do
 	rm -f "$work/$kind.socket"
 	"$here/target/debug/virtio-linux" $kind "$work/$kind.socket" > "$work/$kind.log" 2>&1 &
 	servers="$servers $!"

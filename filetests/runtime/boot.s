@@ -86,6 +86,10 @@ long_mode:
     test ebp, ebp
     jnz 1f
     call build_interrupt_table
+    # Firmware may have left the 8259s open, with the timer at vector 8.
+    mov al, 0xff
+    out 0x21, al
+    out 0xa1, al
 1:  lidt [rip + idt_pointer]
     mov edi, ebp
     call build_task_state

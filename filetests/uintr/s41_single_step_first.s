@@ -5,7 +5,7 @@
 #
 # engines: interpreter
 # expect:
-#   events: a, user interrupt 7, b, c, d, ?
+#   events: a, user interrupt 7, b, c, d
 #   TF in the frame: 0x100
 #   saved RIP: yes
 #   [exit 0]

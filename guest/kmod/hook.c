@@ -186,10 +186,16 @@ static int r3_patch_install(void)
 static void r3_patch_remove(void)
 {
 	u8 call[R3_STORE_LEN];
+	int ret;
 
+	/* The module is about to vanish: short of memory means trying again. */
 	memcpy(call, r3_store, R3_STORE_LEN);
-	if (WARN_ON(r3_poke_text(r3_store, call, r3_store_old)))
-		return;
+	do {
+		ret = r3_poke_text(r3_store, call, r3_store_old);
+		if (ret == -ENOMEM)
+			msleep(100);
+	} while (ret == -ENOMEM);
+	WARN_ON(ret);
 	/* Threads inside a call return to the byte behind the instruction. */
 	while (atomic_read(&r3_patched_calls))
 		msleep(20);

@@ -73,6 +73,7 @@ struct r3_task {
 	int			wait_cpu;	/* or -1 */
 	struct irq_work		wake;
 	refcount_t		ref;		/* the thread, and a queued wake */
+	struct rcu_head		rcu;
 };
 
 /* main.c */

@@ -21,6 +21,7 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -325,6 +326,7 @@ int r3_unregister_sender(int index)
 
 	mutex_lock(&u->lock);
 	if (index >= 0 && index < R3_UITT_ENTRIES && test_bit(index, u->used)) {
+		index = array_index_nospec(index, R3_UITT_ENTRIES);
 		r = u->target[index];
 		WRITE_ONCE(u->table[index].word, 0);
 		/* before the UPID may go away and the entry be used again */

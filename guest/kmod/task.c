@@ -43,7 +43,8 @@ void r3_task_put(struct r3_task *t)
 {
 	if (!refcount_dec_and_test(&t->ref))
 		return;
-	kfree(t);
+	/* irq_work looks at t->wake once more after its function has returned */
+	kfree_rcu(t, rcu);
 	module_put(THIS_MODULE);
 }
 

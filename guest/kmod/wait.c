@@ -264,13 +264,25 @@ void r3_wait_release(void)
 	atomic_dec(&r3_waiting_users);
 }
 
+/* The kernel's variable for the hook, and what was in it before us. */
+static void (**r3_wakeup_hook)(void);
+static void (*r3_wakeup_hook_before)(void);
+
 /* kvm_intel takes the vector's hook for itself, without asking. */
 static int r3_on_module(struct notifier_block *nb, unsigned long event, void *data)
 {
 	struct module *mod = data;
 
-	if (event != MODULE_STATE_COMING || strcmp(mod->name, "kvm_intel") ||
-	    !r3_waiting_works)
+	if (strcmp(mod->name, "kvm_intel"))
+		return NOTIFY_DONE;
+
+	if (event == MODULE_STATE_GOING) {
+		/* unloaded, or could not be loaded: the hook is free again */
+		kvm_set_posted_intr_wakeup_handler(r3_on_wakeup_vector);
+		WRITE_ONCE(r3_waiting_works, true);
+		return NOTIFY_OK;
+	}
+	if (event != MODULE_STATE_COMING)
 		return NOTIFY_DONE;
 
 	WRITE_ONCE(r3_waiting_works, false);
@@ -280,7 +292,7 @@ static int r3_on_module(struct notifier_block *nb, unsigned long event, void *da
 		pr_warn("kvm_intel refused: blocked user-interrupt receivers need its wake-up vector\n");
 		return notifier_from_errno(-EBUSY);
 	}
-	pr_info("kvm_intel takes the wake-up vector: WAITING flags no longer accepted\n");
+	pr_info("kvm_intel takes the wake-up vector: no WAITING flags while it is loaded\n");
 	return NOTIFY_OK;
 }
 
@@ -290,12 +302,13 @@ static struct notifier_block r3_module_nb = {
 
 static bool r3_wakeup_hook_is_free(void)
 {
-	void **var = r3_lookup_symbol("kvm_posted_intr_wakeup_handler");
 	char name[KSYM_NAME_LEN];
 
-	if (!var)
+	r3_wakeup_hook = r3_lookup_symbol("kvm_posted_intr_wakeup_handler");
+	if (!r3_wakeup_hook)
 		return false;
-	snprintf(name, sizeof(name), "%ps", *var);
+	r3_wakeup_hook_before = *r3_wakeup_hook;
+	snprintf(name, sizeof(name), "%ps", r3_wakeup_hook_before);
 	return !strcmp(name, "dummy_handler");
 }
 
@@ -337,8 +350,10 @@ void r3_wait_exit(void)
 	if (!r3_waiting_set_up)
 		return;
 	unregister_module_notifier(&r3_module_nb);
-	if (r3_waiting_works)
-		kvm_set_posted_intr_wakeup_handler(NULL);
+	/* ours unless kvm_intel has it now */
+	if (cmpxchg(r3_wakeup_hook, r3_on_wakeup_vector, r3_wakeup_hook_before) ==
+	    r3_on_wakeup_vector)
+		synchronize_rcu();
 	unregister_ftrace_function(&r3_signal_ops);
 	ftrace_free_filter(&r3_signal_ops);
 }

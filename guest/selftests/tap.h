@@ -32,7 +32,7 @@ struct tap_test {
 	struct tap_test *next;
 };
 
-static struct tap_test *tap_first, **tap_last = &tap_first;
+static struct tap_test *tap_first, **tap_last __attribute__((unused)) = &tap_first;
 static int tap_failures;
 
 #define TEST(test_name)							\
@@ -118,7 +118,7 @@ static inline void __attribute__((noreturn, unused)) tap_child_exit(void)
 			printf("# child was killed by signal %d\n", WTERMSIG(tap_status)); \
 	} while (0)
 
-static int tap_main(void)
+static int __attribute__((unused)) tap_main(void)
 {
 	const char *seconds = getenv("TEST_SECONDS");
 	const char *only = getenv("TEST_ONLY");

@@ -3,6 +3,9 @@
 #include "uintr_test.h"
 
 #include <poll.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 static void nothing(int number)
 {
@@ -144,6 +147,73 @@ TEST(a_pending_interrupt_ends_the_sleep_at_once)
 		CHECK(wait_until_at_least(&ui_count, i));
 	}
 	CHECK(elapsed_ms(&start) < 10000);
+}
+
+/*
+ * poll() of many fds works for milliseconds before it sleeps.  An interrupt
+ * that comes meanwhile is recognized by the processor but cannot be delivered;
+ * the sleep must not begin.  Two seconds later a second one is sent: if that
+ * had to end the sleep, and both together were delivered once, the first was
+ * stuck.  (Delivered twice: the first came before the call.)
+ */
+TEST(interrupts_that_come_before_the_sleep_end_it)
+{
+	enum { NR = 15000 };
+	static struct pollfd p[NR];
+	struct rlimit limit = { NR + 100, NR + 100 };
+	struct { atomic_int go, done; } *shared;
+	int fds[2], index, i, j, stuck = 0, early = 0;
+	struct timespec start;
+	unsigned long before;
+	pid_t pid;
+
+	if (nr_cpus() < 2)
+		SKIP("only one processor");
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		SKIP("may not have that many fds");
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	NEED(shared != MAP_FAILED && pipe(fds) == 0);
+	for (i = 0; i < NR; i++) {
+		p[i].fd = fds[0];
+		p[i].events = POLLIN;
+	}
+	if (uintr_register_handler((void *)ui_handler, UINTR_HANDLER_FLAG_WAITING_RECEIVER))
+		SKIP("the module offers no WAITING flags");
+	index = uintr_register_self(1, 0);
+	_stui();
+	pid = fork();
+	if (!pid) {
+		for (i = 1; i <= 40; i++) {
+			while (shared->go != i)
+				;
+			clock_gettime(CLOCK_MONOTONIC, &start);
+			for (j = 0; j < i * 10000; j++)
+				__asm__ volatile("");
+			_senduipi(index);
+			while (shared->done != i && elapsed_ms(&start) < 2000)
+				usleep(1000);
+			if (shared->done != i)
+				_senduipi(index);
+		}
+		tap_child_exit();
+	}
+	for (i = 1; i <= 40; i++) {
+		before = ui_count;
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		shared->go = i;
+		CHECK_ERRNO(poll(p, NR, 20000), EINTR);
+		if (elapsed_ms(&start) >= 2000) {
+			if (ui_count == before + 1)
+				stuck++;
+			else
+				early++;
+		}
+		shared->done = i;
+	}
+	CHECK_EQ(stuck, 0);
+	if (early)
+		printf("# %d of 40 came before the call\n", early);
+	CHECK_CHILD(pid);
 }
 
 TEST(with_uif_clear_the_sleep_goes_on)

@@ -1,2 +1,60 @@
-//! The single door: `cargo xtask demo`, `cargo xtask test`, ...
-fn main() {}
+//! The single door: `cargo xtask COMMAND` does everything that is done with this repository.
+//!
+//! Nothing but the standard library, so that the door opens quickly.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod prerequisites;
+mod steps;
+
+use std::process::ExitCode;
+use steps::Outcome;
+
+const HELP: &str = "\
+cargo xtask COMMAND: everything that is done with this repository
+
+Commands:
+  demo    builds ring3, makes the default guest if needed, and runs the user-interrupt sample in it
+  test    everything continuous integration runs: formatting, lints, all tests, documentation
+  check   formatting, lints and the tests that need no guest; before each commit
+  bless   rewrites the expectations of the filetests; look at the diff afterwards
+  soak    the slow tests: more rounds of what `test` runs briefly
+  help    this text
+
+Missing Debian packages are installed when run as root; otherwise the line that installs them is
+printed. Exit status: 0 if everything succeeded, 1 if a step failed, 2 for an unknown command.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = arguments.first().map_or("help", String::as_str);
+    let outcome = match command {
+        "demo" => steps::demo(),
+        "test" => steps::test(),
+        "check" => steps::check(),
+        "bless" => steps::bless(),
+        "soak" => steps::soak(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => {
+            eprintln!("xtask: there is no command '{unknown}'; `cargo xtask help` lists them");
+            return ExitCode::from(2);
+        }
+    };
+    report(outcome)
+}
+
+fn report(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod house_rules;

@@ -134,7 +134,7 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
             false => None,
         };
     run.host_is_raw = raw.is_some();
-    let outcome = run.to_the_end();
+    let outcome = run.run_to_the_end();
     drop(raw);
     let (exit_status, program) = match &outcome {
         Ok(End::Stopped(status)) => (*status, None),
@@ -522,7 +522,7 @@ impl Run {
         })
     }
 
-    fn to_the_end(&mut self) -> Result<End> {
+    fn run_to_the_end(&mut self) -> Result<End> {
         loop {
             if self.inbox.has_news()
                 && let Some(status) = self.look_outside()

@@ -107,8 +107,8 @@ pub fn at_boundary<M: Memory>(cpu: &mut Cpu, m: &mut M, signals: Signals) -> Bou
     if watching && !cpu.has_flag(rflags::RF) {
         let hit = hit_breakpoints(cpu);
         if hit != 0 {
-            deliver_fault(cpu, m, Fault::debug(hit));
-            return after_delivery(cpu);
+            // The one fault that does not set RF in the saved flags: its handler does that.
+            return deliver_trap(cpu, m, Fault::debug(hit));
         }
     }
     if shadow != Shadow::None || watching || cpu.has_flag(rflags::TF | rflags::RF) {
@@ -223,7 +223,7 @@ fn after_delivery(cpu: &Cpu) -> Boundary {
     }
 }
 
-/// A trap reports the boundary after an instruction: RF is not set in the saved flags.
+/// A trap reports the boundary after an instruction: RF in the saved flags is as it is.
 fn deliver_trap<M: Memory>(cpu: &mut Cpu, m: &mut M, fault: Fault) -> Boundary {
     deliver_exception(cpu, m, fault, false);
     after_delivery(cpu)

@@ -465,7 +465,9 @@ fn branch(cpu: &mut Cpu, u: &Uop, taken: bool) -> Flow {
         set_target(cpu, u, base.wrapping_add(u.imm_low() as u64));
         Flow::Direct0
     } else {
-        set_target(cpu, u, base.wrapping_add(u.imm_high() as u64));
+        // A branch that is not taken does not cut EIP to 16 bits. SDM Vol. 2, "Jcc".
+        let next = base.wrapping_add(u.imm_high() as u64);
+        cpu.set_rip(if u.x == 0 { next } else { next & 0xffff_ffff });
         Flow::Direct1
     }
 }

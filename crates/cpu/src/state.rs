@@ -525,6 +525,12 @@ impl Cpu {
         self.cpl == 3 && self.system.cr0 & cr0::AM != 0 && self.has_flag(rflags::AC)
     }
 
+    /// Whether a breakpoint on data is enabled in DR7.
+    pub fn watches_data(&self) -> bool {
+        let dr7 = self.system.dr7;
+        (0..4).any(|n| dr7 >> (2 * n) & 3 != 0 && dr7 >> (16 + 4 * n) & 1 != 0)
+    }
+
     /// The next number of the generator behind RDRAND and RDSEED (SplitMix64).
     pub fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -3,10 +3,10 @@
 //!
 //! A repeated instruction executes in rounds. A round ends where either pointer leaves its page, at
 //! the latest after 4096 bytes; after it, if iterations remain, RIP still points at the instruction,
-//! and interrupts can be taken. Every round counts as one instruction. While RFLAGS.TF is set
-//! a round is one iteration. The rule depends on nothing but registers, so that all engines agree on
-//! the count. Rounds with a descending direction flag and of INS and OUTS follow the same rule, the
-//! latter one element at a time.
+//! and interrupts can be taken. Every round counts as one instruction. While RFLAGS.TF is set or a
+//! data breakpoint is enabled a round is one iteration. The rule depends on nothing but registers,
+//! so that all engines agree on the count. Rounds with a descending direction flag and of INS and
+//! OUTS follow the same rule, the latter one element at a time.
 
 use crate::execute::Flow;
 use crate::memory::{Memory, Stop};
@@ -132,8 +132,9 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
     let s = StringUop::new(cpu, u);
     let repeated = s.repeat != Repeat::Once;
     let count = match repeated {
-        // A single-stepped repetition traps after each iteration.
-        true if cpu.has_flag(rflags::TF) => s.pointer(cpu, Reg::Rcx).min(1),
+        // A single-stepped repetition traps after each iteration, a watched one after the iteration
+        // that hit.
+        true if cpu.has_flag(rflags::TF) || cpu.watches_data() => s.pointer(cpu, Reg::Rcx).min(1),
         true => s.pointer(cpu, Reg::Rcx),
         false => 1,
     };

@@ -43,12 +43,22 @@ fn failure(test: &Filetest, engine: Engine, reason: impl Into<String>) -> Failur
     }
 }
 
+/// Lines of a difference that are shown; a program that runs wild prints more than anyone reads.
+const DIFF_LINES_MAX: usize = 120;
+
 /// The differences between two texts, with a few lines around each.
 fn diff(expected: &str, found: &str) -> String {
-    TextDiff::from_lines(expected, found)
+    let diff = TextDiff::from_lines(expected, found)
         .unified_diff()
         .header("expected", "found")
-        .to_string()
+        .to_string();
+    let lines = diff.lines().count();
+    if lines <= DIFF_LINES_MAX {
+        return diff;
+    }
+    let shown: Vec<&str> = diff.lines().take(DIFF_LINES_MAX).collect();
+    let left = lines - DIFF_LINES_MAX;
+    format!("{}\n({left} more lines)", shown.join("\n"))
 }
 
 /// Runs `test` in all the ways that must come to the same.

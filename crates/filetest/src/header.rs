@@ -233,10 +233,7 @@ impl Filetest {
     pub fn with_expected(&self, expected: &str) -> String {
         let lines: Vec<&str> = block(&self.text).collect();
         let is_expect = |line: &&str| key_and_value(line).is_some_and(|(key, _)| key == "expect");
-        let kept = lines
-            .iter()
-            .position(|l| is_expect(&l))
-            .unwrap_or(lines.len());
+        let kept = lines.iter().position(is_expect).unwrap_or(lines.len());
         let rest = self.text.lines().skip(lines.len());
         let mut text = String::new();
         let mut add = |line: &str| {

@@ -43,7 +43,8 @@ impl Uop {
     pub const LOCK: u8 = 1 << 3;
     /// In `x`: the address must be aligned to the operand's size, else #GP(0).
     pub const ALIGNED: u8 = 1 << 4;
-    /// In `x`: a preceding LoadModify of the same address has shown that this store cannot fault.
+    /// In `x`: this micro-op cannot fault, as a preceding one has shown (a store after LoadModify of
+    /// the same address, the second MmxEnter of an instruction).
     pub const PROVEN: u8 = 1 << 5;
 
     /// In `x` of x87 micro-ops, from this bit on: the size of the memory operand (1, 2, 3: 2, 4, 8

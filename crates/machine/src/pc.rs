@@ -62,7 +62,7 @@ pub(crate) fn devices(config: &MachineConfig) -> (Devices, PciHandles) {
                 .collect(),
             first_stream: 1,
             input_limit_bytes: 64 << 10,
-            resize_order: ResizeOrder::RowsFirst,
+            resize_order: ResizeOrder::ColumnsFirst,
         })
         .expect("the port names were checked");
         handles.console = Some(

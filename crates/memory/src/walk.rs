@@ -127,7 +127,7 @@ fn check_rights(state: &PagingState, access: Access, rights: &Rights) -> Result<
     let allowed = if access.user {
         rights.user && (!access.write || rights.writable) && (!access.fetch || !rights.no_execute)
     } else if access.fetch {
-        !rights.no_execute && !(rights.user && state.smep)
+        !(rights.no_execute || rights.user && state.smep)
     } else {
         let smap_closed = rights.user && state.smap && !access.smap_lifted;
         !smap_closed && (!access.write || rights.writable || !state.write_protect)

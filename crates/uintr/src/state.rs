@@ -86,7 +86,10 @@ impl State {
     /// WRMSR; `None` if `index` is none of the six. A refused write changes nothing.
     pub fn write_msr(&mut self, index: u32, value: u64) -> Option<Result<(), MsrFault>> {
         let result = match index {
-            msr::IA32_UINTR_RR => Ok(self.uirr = value),
+            msr::IA32_UINTR_RR => {
+                self.uirr = value;
+                Ok(())
+            }
             msr::IA32_UINTR_HANDLER => canonical(value).map(|()| self.handler = value),
             msr::IA32_UINTR_STACKADJUST => canonical(value).map(|()| self.stack_adjust = value),
             msr::IA32_UINTR_MISC => clear(value, MISC_RESERVED).map(|()| {

@@ -1,8 +1,8 @@
 //! The numbers of the `spec` modules against those of the Linux kernel's user-space headers, as
 //! the crate `virtio-bindings` carries them: an outside witness, as far as it reaches.
 
-use crate::{blk, console, rng, transport, virtqueue};
-use virtio_bindings::{virtio_blk, virtio_config, virtio_ids, virtio_ring};
+use crate::{blk, console, net, rng, transport, virtqueue};
+use virtio_bindings::{virtio_blk, virtio_config, virtio_ids, virtio_net, virtio_ring};
 
 #[test]
 fn feature_bits_are_those_of_the_headers() {
@@ -124,5 +124,30 @@ fn disk_requests_are_those_of_the_headers() {
 fn device_ids_are_those_of_the_headers() {
     assert_eq!(u32::from(blk::spec::ID), virtio_ids::VIRTIO_ID_BLOCK);
     assert_eq!(u32::from(console::spec::ID), virtio_ids::VIRTIO_ID_CONSOLE);
+    assert_eq!(u32::from(net::spec::ID), virtio_ids::VIRTIO_ID_NET);
     assert_eq!(u32::from(rng::ID), virtio_ids::VIRTIO_ID_RNG);
+}
+
+#[test]
+fn network_packets_are_those_of_the_headers() {
+    use net::spec::{config, feature, header};
+    assert_eq!(feature::MAC, 1 << virtio_net::VIRTIO_NET_F_MAC);
+    assert_eq!(feature::STATUS, 1 << virtio_net::VIRTIO_NET_F_STATUS);
+    assert_eq!(u32::from(config::LINK_UP), virtio_net::VIRTIO_NET_S_LINK_UP);
+    assert_eq!(
+        header::SIZE,
+        size_of::<virtio_net::virtio_net_hdr_mrg_rxbuf>()
+    );
+    assert_eq!(
+        header::NUM_BUFFERS,
+        std::mem::offset_of!(virtio_net::virtio_net_hdr_mrg_rxbuf, num_buffers)
+    );
+    assert_eq!(
+        header::GSO_TYPE,
+        std::mem::offset_of!(virtio_net::virtio_net_hdr_v1, gso_type)
+    );
+    assert_eq!(
+        config::SIZE,
+        std::mem::offset_of!(virtio_net::virtio_net_config, status) + 2
+    );
 }

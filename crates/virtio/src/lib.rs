@@ -1,4 +1,5 @@
-//! PCI and the virtio devices behind it: how a guest kernel reaches consoles, a disk and entropy.
+//! PCI and the virtio devices behind it: how a guest kernel reaches consoles, disks, entropy and a
+//! network.
 //!
 //! * [`pci`]: configuration mechanism #1, a host bridge, type-0 functions with BARs, MSI-X and a
 //!   level-triggered INTA. [`pci::PciBus`] is the one [`ring3_bus::Device`] of this crate; it owns
@@ -6,7 +7,7 @@
 //! * [`virtqueue`]: the split virtqueue, the device's side of it.
 //! * [`transport`]: "Virtio Over PCI Bus" without the legacy interface; [`transport::VirtioPci`]
 //!   makes a [`transport::VirtioDevice`] a PCI function.
-//! * [`console`], [`blk`], [`rng`]: the devices.
+//! * [`console`], [`blk`], [`rng`], [`net`]: the devices.
 //!
 //! Sources: "Virtual I/O Device (VIRTIO) Version 1.2" (OASIS Committee Specification 01, 1 July
 //! 2022) and "PCI Local Bus Specification, Revision 3.0", cited by section title.
@@ -19,6 +20,7 @@
 
 pub mod blk;
 pub mod console;
+pub mod net;
 pub mod pci;
 pub mod rng;
 mod saved;

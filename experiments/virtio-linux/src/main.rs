@@ -1,7 +1,8 @@
 //! Serves one device of `ring3-virtio` over the vfio-user protocol, so that a Linux kernel in
 //! another emulator drives it, and plays the outside's part in the test; see README.md.
 //!
-//! usage: virtio-linux DEVICE SOCKET, where DEVICE is console, disk, scratch, slow or rng.
+//! usage: virtio-linux DEVICE SOCKET, where DEVICE is console, disk, scratch, slow, rng or
+//! net.
 //!
 //! The device stands on a `PciBus`. Configuration accesses go through ports 0xCF8 and 0xCFC, BAR
 //! accesses to wherever the guest has put the BARs. QEMU keeps the MSI-X table to itself and
@@ -14,6 +15,7 @@ use ring3_bus::{Device, Dma, DmaError, Effect, Effects, Space};
 use ring3_clock::Ticks;
 use ring3_virtio::blk::{Blk, BlkConfig, ReadOnly, ReadWrite};
 use ring3_virtio::console::{Console, ConsoleConfig, PortConfig, ResizeOrder};
+use ring3_virtio::net::{Net, NetConfig};
 use ring3_virtio::pci::{Handle, PciBus};
 use ring3_virtio::rng::Rng;
 use ring3_virtio::transport::VirtioPci;
@@ -88,6 +90,48 @@ struct Backend {
     intx: Option<File>,
     line: bool,
     outside: Option<Outside>,
+    net: Option<Handle<VirtioPci<Net>>>,
+}
+
+/// The other end of the network cable.
+const NEIGHBOUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const NEIGHBOUR_IP: [u8; 4] = [10, 0, 0, 1];
+/// Whoever asks for this address has the cable pulled out.
+const SCISSORS_IP: [u8; 4] = [10, 0, 0, 99];
+
+/// What 10.0.0.1 answers to an Ethernet frame: RFC 826 requests and RFC 792 echoes.
+fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+    let sender = frame.get(6..12)?;
+    let mut reply = [sender, &NEIGHBOUR_MAC, frame.get(12..14)?].concat();
+    let payload = &frame[14..];
+    match frame[12..14] {
+        [0x08, 0x06] if payload.get(6..8)? == [0, 1] && payload.get(24..28)? == NEIGHBOUR_IP => {
+            reply.extend(&payload[..6]);
+            reply.extend([0, 2]);
+            reply.extend(NEIGHBOUR_MAC);
+            reply.extend(NEIGHBOUR_IP);
+            reply.extend(&payload[8..18]);
+        }
+        [0x08, 0x00] if payload.get(9) == Some(&1) && payload.get(16..20)? == NEIGHBOUR_IP => {
+            let mut packet = payload.to_vec();
+            let (from, to) = (payload[12..16].to_vec(), payload[16..20].to_vec());
+            packet[12..16].copy_from_slice(&to);
+            packet[16..20].copy_from_slice(&from);
+            let icmp = usize::from(packet[0] & 15) * 4;
+            if packet.get(icmp)? != &8 {
+                return None;
+            }
+            // From request to reply: the type falls by 8, so the checksum rises by as much.
+            packet[icmp] = 0;
+            let sum = u16::from_be_bytes([packet[icmp + 2], packet[icmp + 3]]);
+            let (sum, carry) = sum.overflowing_add(0x0800);
+            let sum = sum + u16::from(carry);
+            packet[icmp + 2..icmp + 4].copy_from_slice(&sum.to_be_bytes());
+            reply.extend(packet);
+        }
+        _ => return None,
+    }
+    Some(reply)
 }
 
 impl Backend {
@@ -215,8 +259,27 @@ impl Backend {
         accepted > 0
     }
 
+    /// The guest sent a frame.
+    fn frame(&mut self, handle: Handle<VirtioPci<Net>>, frame: &[u8], effects: &mut Effects) {
+        println!("frame of {} bytes", frame.len());
+        let (now, memory) = (self.now, &mut self.memory);
+        if frame.get(12..14) == Some(&[0x08, 0x06]) && frame.get(38..42) == Some(&SCISSORS_IP) {
+            self.bus.enter(handle, effects, |net, effects| {
+                net.set_link(now, false, memory, effects);
+            });
+        } else if let Some(reply) = answer(frame) {
+            let taken = self.bus.enter(handle, effects, |net, effects| {
+                net.receive(now, &reply, memory, effects)
+            });
+            println!("reply of {} bytes, taken: {taken}", reply.len());
+        }
+    }
+
     /// The guest wrote. On port 0 these are requests, one to a line.
     fn output(&mut self, stream: u32, bytes: &[u8], effects: &mut Effects) {
+        if let Some(handle) = self.net {
+            return self.frame(handle, bytes, effects);
+        }
         let outside = self.outside.as_mut().expect("only consoles write");
         if stream != 0 {
             for &byte in bytes {
@@ -427,9 +490,9 @@ fn disk(writable: bool, latency: u64) -> PciBus {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, kind, socket] = &arguments[..] else {
-        panic!("usage: virtio-linux console|disk|scratch|slow|rng SOCKET");
+        panic!("usage: virtio-linux console|disk|scratch|slow|rng|net SOCKET");
     };
-    let mut outside = None;
+    let (mut outside, mut net) = (None, None);
     let bus = match kind.as_str() {
         "console" => {
             let (bus, handle) = console();
@@ -451,6 +514,17 @@ fn main() {
                 .expect("a free place");
             bus
         }
+        "net" => {
+            let mut bus = PciBus::new(WINDOW);
+            let card = Net::new(NetConfig {
+                name: "net0".to_owned(),
+                mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+                stream: 0,
+            });
+            let handle = bus.plug(DEVICE, GSI, VirtioPci::new(card));
+            net = Some(handle.expect("a free place"));
+            bus
+        }
         other => panic!("no device {other}"),
     };
     let mut backend = Backend {
@@ -461,6 +535,7 @@ fn main() {
         intx: None,
         line: false,
         outside,
+        net,
     };
     let mut effects = Effects::new();
     let mut vectors = 0;

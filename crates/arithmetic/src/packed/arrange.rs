@@ -1,5 +1,6 @@
 //! Moving elements: packing, interleaving, shuffling, blending, inserting, extracting, extending.
 
+use super::simd::BYTES;
 use crate::lanes::{
     from_u8s, from_u16s, from_u32s, from_u64s, u8s, u16s, u32s, u64s, with_low_u64,
 };
@@ -48,10 +49,7 @@ pub(super) fn packusdw(a: u128, b: u128) -> u128 {
 /// Interleaves the bytes of the low halves, `a`'s first.
 #[inline(always)]
 pub(super) fn punpcklbw(a: u128, b: u128) -> u128 {
-    let (a, b) = (u8s(a), u8s(b));
-    from_u8s(std::array::from_fn(|i| {
-        if i % 2 == 0 { a[i / 2] } else { b[i / 2] }
-    }))
+    BYTES.interleave_low(a, b)
 }
 
 /// Interleaves the words of the low halves, `a`'s first.
@@ -79,7 +77,7 @@ pub(super) fn punpcklqdq(a: u128, b: u128) -> u128 {
 /// Interleaves the bytes of the high halves, `a`'s first.
 #[inline(always)]
 pub(super) fn punpckhbw(a: u128, b: u128) -> u128 {
-    punpcklbw(a >> 64, b >> 64)
+    BYTES.interleave_high(a, b)
 }
 
 /// Interleaves the words of the high halves, `a`'s first.
@@ -315,11 +313,7 @@ pub(super) fn insertps(a: u128, b: u128, control: u8) -> u128 {
 /// The top bits of the bytes.
 #[inline(always)]
 pub(super) fn pmovmskb(source: u128) -> u128 {
-    // Gathers the top bits of eight bytes in the top byte of a product without carries.
-    let gather =
-        |half: u64| ((half >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080)) >> 56;
-    let [low, high] = u64s(source);
-    u128::from(gather(low) | gather(high) << 8)
+    BYTES.top_bits(source)
 }
 
 /// The top bits of the doublewords.

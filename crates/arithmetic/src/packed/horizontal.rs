@@ -1,7 +1,7 @@
 //! Integer operations between neighbouring elements, and sums of differences.
 
 use super::integer::doublewords;
-use super::swar::BYTES;
+use super::simd::BYTES;
 use crate::lanes::{from_u16s, from_u32s, from_u64s, u8s, u16s, u32s, u64s};
 
 /// Even and odd words of the concatenation of `a` (low) and `b`.

@@ -1,6 +1,6 @@
 //! Element-wise integer arithmetic, comparison, logic and shifts.
 //!
-//! One element at a time; `swar` has what is worth doing eight at a time.
+//! One element at a time; `simd` has what is worth doing all at once.
 
 use crate::lanes::{from_u8s, from_u16s, from_u32s, from_u64s, u8s, u16s, u32s, u64s};
 
@@ -44,18 +44,6 @@ pub(super) fn signed_words(a: u128, b: u128, f: impl Fn(i16, i16) -> i16) -> u12
 #[inline(always)]
 pub(super) fn signed_doublewords(a: u128, b: u128, f: impl Fn(i32, i32) -> i32) -> u128 {
     doublewords(a, b, |x, y| f(x as i32, y as i32) as u32)
-}
-
-/// The upper half of each product of signed words.
-#[inline(always)]
-pub(super) fn pmulhw(a: u128, b: u128) -> u128 {
-    signed_words(a, b, |x, y| ((i32::from(x) * i32::from(y)) >> 16) as i16)
-}
-
-/// The upper half of each product of unsigned words.
-#[inline(always)]
-pub(super) fn pmulhuw(a: u128, b: u128) -> u128 {
-    words(a, b, |x, y| ((u32::from(x) * u32::from(y)) >> 16) as u16)
 }
 
 /// The products of signed words scaled by 2^−15 and rounded.

@@ -14,8 +14,8 @@ mod horizontal;
 mod integer;
 mod operation;
 mod sha;
+mod simd;
 mod strings;
-mod swar;
 
 pub use operation::{Packed3Op, PackedOp, packed, packed_mmx, packed3};
 pub use strings::{StringComparison, compare_explicit, compare_implicit};

@@ -6,7 +6,7 @@ use super::galois::*;
 use super::horizontal::*;
 use super::integer::*;
 use super::sha::*;
-use super::swar::{BYTES, WORDS};
+use super::simd::{BYTES, DOUBLEWORDS, WORDS};
 use crate::lanes::{with_low_u32, with_low_u64};
 use ring3_arch::rflags;
 use serde::{Deserialize, Serialize};
@@ -84,13 +84,13 @@ operations! {
     /// Adds words.
     Paddw => WORDS.add(a, b);
     /// Adds doublewords.
-    Paddd => doublewords(a, b, u32::wrapping_add);
+    Paddd => DOUBLEWORDS.add(a, b);
     /// Adds quadwords.
     Paddq => quadwords(a, b, u64::wrapping_add);
     /// Adds signed bytes with saturation.
-    Paddsb => signed_bytes(a, b, i8::saturating_add);
+    Paddsb => BYTES.add_saturating_signed(a, b);
     /// Adds signed words with saturation.
-    Paddsw => signed_words(a, b, i16::saturating_add);
+    Paddsw => WORDS.add_saturating_signed(a, b);
     /// Adds unsigned bytes with saturation.
     Paddusb => BYTES.add_saturating(a, b);
     /// Adds unsigned words with saturation.
@@ -100,23 +100,23 @@ operations! {
     /// Subtracts words.
     Psubw => WORDS.subtract(a, b);
     /// Subtracts doublewords.
-    Psubd => doublewords(a, b, u32::wrapping_sub);
+    Psubd => DOUBLEWORDS.subtract(a, b);
     /// Subtracts quadwords.
     Psubq => quadwords(a, b, u64::wrapping_sub);
     /// Subtracts signed bytes with saturation.
-    Psubsb => signed_bytes(a, b, i8::saturating_sub);
+    Psubsb => BYTES.subtract_saturating_signed(a, b);
     /// Subtracts signed words with saturation.
-    Psubsw => signed_words(a, b, i16::saturating_sub);
+    Psubsw => WORDS.subtract_saturating_signed(a, b);
     /// Subtracts unsigned bytes with saturation.
     Psubusb => BYTES.subtract_saturating(a, b);
     /// Subtracts unsigned words with saturation.
     Psubusw => WORDS.subtract_saturating(a, b);
     /// Low halves of the products of words.
-    Pmullw => words(a, b, u16::wrapping_mul);
+    Pmullw => WORDS.multiply(a, b);
     /// High halves of the products of signed words.
-    Pmulhw => pmulhw(a, b);
+    Pmulhw => WORDS.multiply_high_signed(a, b);
     /// High halves of the products of unsigned words.
-    Pmulhuw => pmulhuw(a, b);
+    Pmulhuw => WORDS.multiply_high(a, b);
     /// Rounded, scaled products of signed words.
     Pmulhrsw => pmulhrsw(a, b);
     /// Low halves of the products of doublewords.
@@ -144,31 +144,31 @@ operations! {
     /// Smaller signed words.
     Pminsw => WORDS.minimum_signed(a, b);
     /// Smaller signed doublewords.
-    Pminsd => signed_doublewords(a, b, i32::min);
+    Pminsd => DOUBLEWORDS.minimum_signed(a, b);
     /// Smaller unsigned bytes.
     Pminub => BYTES.minimum(a, b);
     /// Smaller unsigned words.
     Pminuw => WORDS.minimum(a, b);
     /// Smaller unsigned doublewords.
-    Pminud => doublewords(a, b, u32::min);
+    Pminud => DOUBLEWORDS.minimum(a, b);
     /// Greater signed bytes.
     Pmaxsb => BYTES.maximum_signed(a, b);
     /// Greater signed words.
     Pmaxsw => WORDS.maximum_signed(a, b);
     /// Greater signed doublewords.
-    Pmaxsd => signed_doublewords(a, b, i32::max);
+    Pmaxsd => DOUBLEWORDS.maximum_signed(a, b);
     /// Greater unsigned bytes.
     Pmaxub => BYTES.maximum(a, b);
     /// Greater unsigned words.
     Pmaxuw => WORDS.maximum(a, b);
     /// Greater unsigned doublewords.
-    Pmaxud => doublewords(a, b, u32::max);
+    Pmaxud => DOUBLEWORDS.maximum(a, b);
     /// Ones where bytes are equal.
     Pcmpeqb => BYTES.equal(a, b);
     /// Ones where words are equal.
     Pcmpeqw => WORDS.equal(a, b);
     /// Ones where doublewords are equal.
-    Pcmpeqd => doublewords(a, b, |x, y| u32::from(x == y).wrapping_neg());
+    Pcmpeqd => DOUBLEWORDS.equal(a, b);
     /// Ones where quadwords are equal.
     Pcmpeqq => quadwords(a, b, |x, y| u64::from(x == y).wrapping_neg());
     /// Ones where the signed byte of `a` is greater.
@@ -176,7 +176,7 @@ operations! {
     /// Ones where the signed word of `a` is greater.
     Pcmpgtw => WORDS.greater_signed(a, b);
     /// Ones where the signed doubleword of `a` is greater.
-    Pcmpgtd => doublewords(a, b, |x, y| u32::from(x as i32 > y as i32).wrapping_neg());
+    Pcmpgtd => DOUBLEWORDS.greater_signed(a, b);
     /// Ones where the signed quadword of `a` is greater.
     Pcmpgtq => quadwords(a, b, |x, y| u64::from(x as i64 > y as i64).wrapping_neg());
     /// Absolute values of the signed bytes of `b`.

@@ -224,6 +224,8 @@ fn stores() -> Vec<Case> {
         FstSti 2 None, "fst st(2)";
         FstpSti 0 None, "fstp st(0)";
         FstpSti 3 None, "fstp st(3)";
+        FstpnceSti 0 None, ".byte 0xd9, 0xd8";
+        FstpnceSti 3 None, ".byte 0xd9, 0xdb";
         FstM32 0 Output(4), "fst dword ptr [rsi]";
         FstM64 0 Output(8), "fst qword ptr [rsi]";
         FstpM32 0 Output(4), "fstp dword ptr [rsi]";

@@ -364,11 +364,8 @@ pub(crate) fn debug_register<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Re
     match number {
         6 | 7 if value >> 32 != 0 => return Err(m.fault(Fault::GP0)),
         6 => cpu.system.dr6 = (value & 0xe00f) | dr::DR6_FIXED,
-        7 => cpu.system.dr7 = (value & 0xffff_2bff) | dr::DR7_FIXED,
-        n if !cpu.is_canonical(value) => {
-            let _ = n;
-            return Err(m.fault(Fault::GP0));
-        }
+        7 => cpu.system.dr7 = (value & 0xffff_23ff) | dr::DR7_FIXED,
+        // "MOV DRn instructions do not check that addresses [...] are in the linear-address limits."
         n => cpu.system.dr[n as usize] = value,
     }
     m.configure(cpu);

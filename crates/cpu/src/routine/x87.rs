@@ -103,8 +103,9 @@ fn operand_address(cpu: &Cpu, u: &Uop) -> u64 {
     )
 }
 
-/// Performs the operation, and records where it was.
-#[inline]
+/// Performs the operation, and records where it was. Inlined, because copying an output takes
+/// longer than most operations.
+#[inline(always)]
 fn perform<M: Memory>(
     cpu: &mut Cpu,
     m: &mut M,

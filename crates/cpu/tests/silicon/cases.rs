@@ -2,7 +2,7 @@
 
 use crate::host::{GS_BASE, INSTRUCTION, SCRATCH, SCRATCH_BYTES, TARGET};
 use crate::random::Random;
-use crate::registers::Registers;
+use crate::registers::{Registers, X87};
 use ring3_arch::rflags;
 use ring3_cpu::flags::StatusFlags;
 use ring3_isa::CodeSize;
@@ -12,6 +12,8 @@ use ring3_isa::forms::{Address, Encoded, Form, Operands};
 /// An instruction with everything that it reads.
 pub struct Case {
     pub encoded: Encoded,
+    /// How many NOPs stand before it.
+    pub nops: usize,
     pub before: Registers,
     /// The status flags of `before`, in the form in which some earlier instruction left them.
     pub flags: StatusFlags,
@@ -21,6 +23,7 @@ pub struct Case {
 /// Draws operands at random.
 struct Draw<'a> {
     random: &'a mut Random,
+    size: CodeSize,
     /// Addresses that stand in the instruction are aligned.
     aligned: bool,
 }
@@ -62,6 +65,9 @@ impl Operands for Draw<'_> {
     }
 
     fn address(&mut self) -> Address {
+        if self.size != CodeSize::Bits64 {
+            return self.address32();
+        }
         let random = &mut self.random;
         let segment = match random.below(16) {
             0 => Register::GS,
@@ -122,6 +128,60 @@ impl Operands for Draw<'_> {
 
     fn target(&mut self) -> u64 {
         TARGET
+    }
+}
+
+impl Draw<'_> {
+    /// An address outside 64-bit mode, rarely of 16 bits.
+    fn address32(&mut self) -> Address {
+        let random = &mut self.random;
+        let segment = match random.below(8) {
+            0 => random.pick(&[Register::ES, Register::CS, Register::SS, Register::FS]),
+            _ => Register::None,
+        };
+        let displacement = match random.below(4) {
+            0 => 0,
+            1 | 2 => random.u64() as i8 as i64,
+            _ => random.u64() as i32 as i64,
+        };
+        if random.chance(16) && !self.aligned {
+            let (base, index) = random.pick(&[
+                (Register::BX, Register::SI),
+                (Register::BX, Register::DI),
+                (Register::BP, Register::SI),
+                (Register::BP, Register::DI),
+                (Register::SI, Register::None),
+                (Register::DI, Register::None),
+                (Register::BP, Register::None),
+                (Register::BX, Register::None),
+            ]);
+            return Address {
+                base,
+                index,
+                scale: 1,
+                displacement: displacement as i16 as i64,
+                segment,
+            };
+        }
+        if random.chance(8) {
+            return Address {
+                base: Register::None,
+                index: Register::None,
+                scale: 1,
+                displacement: place(random, 16, self.aligned) as i64,
+                segment,
+            };
+        }
+        let base = Register::EAX + random.below(8) as u32;
+        let index = Register::EAX + random.below(8) as u32;
+        let indexed = random.chance(2) && index != Register::ESP && index != base;
+        Address {
+            base,
+            index: if indexed { index } else { Register::None },
+            scale: if indexed { 1 << random.below(4) } else { 1 },
+            displacement,
+            segment,
+        }
     }
 }
 
@@ -199,6 +259,32 @@ fn read(memory: &[u8], address: u64, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
+/// Any x87 state, rarely with a pending exception.
+fn x87(random: &mut Random) -> X87 {
+    let control = 0x37f & !(random.below(64) as u16);
+    let mut status = (random.u64() & 0x7f7f) as u16;
+    let pending = status & !control & 0x3f;
+    if random.chance(16) {
+        // ES and B say that an exception is pending.
+        status |= if pending != 0 { 0x8080 } else { 0 };
+    } else {
+        status &= !pending;
+    }
+    X87 {
+        control,
+        status,
+        valid: random.u64() as u8,
+        stack: std::array::from_fn(|_| {
+            let exponent = if random.chance(2) {
+                0xffff
+            } else {
+                random.u64() as u16
+            };
+            u128::from(vector(random) as u64) | u128::from(exponent) << 64
+        }),
+    }
+}
+
 /// Status flags as instructions of all kinds leave them.
 fn status_flags(random: &mut Random) -> StatusFlags {
     let mut flags = StatusFlags::default();
@@ -224,13 +310,20 @@ fn status_flags(random: &mut Random) -> StatusFlags {
 
 impl Case {
     /// A case of this form; `None` if the operands drawn go together badly.
-    pub fn draw(form: Form, random: &mut Random) -> Option<Case> {
+    pub fn draw(form: Form, size: CodeSize, random: &mut Random) -> Option<Case> {
         let aligned = form.code.cpuid_features().contains(&CpuidFeature::SHA) || random.chance(2);
-        let mut draw = Draw { random, aligned };
-        let encoded = form.encode(CodeSize::Bits64, INSTRUCTION, &mut draw)?;
+        let mut draw = Draw {
+            random,
+            size,
+            aligned,
+        };
+        let nops = draw.below(3);
+        let encoded = form.encode(size, INSTRUCTION + nops as u64, &mut draw)?;
         let i = encoded.instruction;
         let register = i.op0_register().full_register();
-        if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) && register == Register::RSP {
+        if matches!(i.mnemonic(), Mnemonic::Call | Mnemonic::Jmp)
+            && matches!(register, Register::RSP | Register::ESP)
+        {
             // The stack would be where the code is.
             return None;
         }
@@ -241,6 +334,7 @@ impl Case {
             rflags: rflags::ALWAYS | rflags::IF | flags.bits(),
             xmm: [0; 16],
             mxcsr: random.mxcsr(),
+            x87: x87(random),
         };
         if random.chance(8) {
             before.rflags |= rflags::DF;
@@ -256,12 +350,25 @@ impl Case {
         }
         let mut case = Case {
             encoded,
+            nops,
             before,
             flags,
             memory,
         };
         case.aim(random);
+        if size != CodeSize::Bits64 {
+            for register in &mut case.before.general[..8] {
+                *register &= 0xffff_ffff;
+            }
+        }
         Some(case)
+    }
+
+    /// All the code.
+    pub fn code(&self) -> Vec<u8> {
+        let mut code = vec![0x90; self.nops];
+        code.extend_from_slice(&self.encoded.bytes);
+        code
     }
 
     fn register(&mut self, register: Register) -> &mut u64 {
@@ -386,6 +493,10 @@ impl Case {
             .wrapping_sub(segment)
             .wrapping_sub(scaled)
             .wrapping_sub(displacement);
+        if base.size() == 2 {
+            // Nothing is mapped that 16 bits reach: the fault tells which address it was.
+            return target;
+        }
         let upper = *self.register(base) & !0xffff_ffff;
         *self.register(base) = if base.size() == 4 {
             (value & 0xffff_ffff) | upper
@@ -436,7 +547,7 @@ impl Case {
                 let value = random.mxcsr() | reserved;
                 write(&mut self.memory, address.unwrap_or(0), &value.to_le_bytes());
             }
-            Popfq | Popf => {
+            Popf | Popfd | Popfq => {
                 // Neither single-stepping nor alignment checks.
                 let rsp = self.before.general[4];
                 let flags = random.u64() & (rflags::STATUS | rflags::DF);

@@ -4,7 +4,9 @@
 //! [`TARGET`] for instructions that jump. A fault reaches the process as a signal, whose handler
 //! notes the state that the kernel saved and continues at the way out.
 
-use crate::registers::{End, Registers};
+use crate::registers::{End, Registers, X87};
+use ring3_arch::exception::page_fault;
+use ring3_isa::CodeSize;
 use std::cell::UnsafeCell;
 use std::mem::offset_of;
 use std::sync::{Mutex, MutexGuard};
@@ -33,6 +35,12 @@ const FXSAVE_BYTES: usize = 512;
 const FXSAVE_MXCSR: usize = 24;
 const FXSAVE_XMM: usize = 160;
 
+/// Linux' selectors for code.
+const USER_CODE64: u16 = 0x33;
+const USER_CODE32: u16 = 0x23;
+/// The first entry of the process' LDT: 16-bit code, like the others from 0 to 4 GiB.
+pub const USER_CODE16: u16 = 0x07;
+
 /// What the assembly below and the signal handler share with Rust.
 #[repr(C, align(64))]
 struct Shared {
@@ -41,6 +49,8 @@ struct Shared {
     general: [u64; 16],
     rflags: u64,
     entry: u64,
+    /// Offset (32 bits) and selector of 32-bit code.
+    entry_far: u64,
     host_rsp: u64,
     /// 1 if the way out led over [`TARGET`].
     jumped: u64,
@@ -65,6 +75,7 @@ static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared {
     general: [0; 16],
     rflags: 0,
     entry: 0,
+    entry_far: 0,
     host_rsp: 0,
     jumped: 0,
     active: 0,
@@ -76,6 +87,7 @@ static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared {
 
 unsafe extern "C" {
     fn ring3_silicon_run();
+    fn ring3_silicon_run32();
     fn ring3_silicon_exit();
     fn ring3_silicon_exit_at_target();
     fn ring3_silicon_leave();
@@ -114,6 +126,42 @@ core::arch::global_asm!(
     "mov r14, [rip + {s} + {general} + 112]",
     "mov r15, [rip + {s} + {general} + 120]",
     "jmp qword ptr [rip + {s} + {entry}]",
+    // The same for 32-bit code, which needs data segments.
+    ".globl ring3_silicon_run32",
+    "ring3_silicon_run32:",
+    "push rbx",
+    "push rbp",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "pushfq",
+    "fxsave64 [rip + {s} + {host_fx}]",
+    "mov [rip + {s} + {host_rsp}], rsp",
+    "fxrstor64 [rip + {s} + {fx}]",
+    "push qword ptr [rip + {s} + {rflags}]",
+    "mov qword ptr [rip + {s} + {active}], 1",
+    "mov eax, 0x2b",
+    "mov ds, eax",
+    "mov es, eax",
+    "popfq",
+    "mov rax, [rip + {s} + {general}]",
+    "mov rcx, [rip + {s} + {general} + 8]",
+    "mov rdx, [rip + {s} + {general} + 16]",
+    "mov rbx, [rip + {s} + {general} + 24]",
+    "mov rsp, [rip + {s} + {general} + 32]",
+    "mov rbp, [rip + {s} + {general} + 40]",
+    "mov rsi, [rip + {s} + {general} + 48]",
+    "mov rdi, [rip + {s} + {general} + 56]",
+    "mov r8, [rip + {s} + {general} + 64]",
+    "mov r9, [rip + {s} + {general} + 72]",
+    "mov r10, [rip + {s} + {general} + 80]",
+    "mov r11, [rip + {s} + {general} + 88]",
+    "mov r12, [rip + {s} + {general} + 96]",
+    "mov r13, [rip + {s} + {general} + 104]",
+    "mov r14, [rip + {s} + {general} + 112]",
+    "mov r15, [rip + {s} + {general} + 120]",
+    "jmp fword ptr [rip + {s} + {entry_far}]",
     ".globl ring3_silicon_exit_at_target",
     "ring3_silicon_exit_at_target:",
     "mov qword ptr [rip + {s} + {jumped}], 1",
@@ -144,6 +192,9 @@ core::arch::global_asm!(
     "mov rsp, [rip + {s} + {host_rsp}]",
     "mov qword ptr [rip + {s} + {active}], 0",
     "fxrstor64 [rip + {s} + {host_fx}]",
+    "xor eax, eax",
+    "mov ds, eax",
+    "mov es, eax",
     "popfq",
     "pop r15",
     "pop r14",
@@ -159,6 +210,7 @@ core::arch::global_asm!(
     rflags = const offset_of!(Shared, rflags),
     general = const offset_of!(Shared, general),
     entry = const offset_of!(Shared, entry),
+    entry_far = const offset_of!(Shared, entry_far),
     active = const offset_of!(Shared, active),
     jumped = const offset_of!(Shared, jumped),
 );
@@ -219,6 +271,9 @@ extern "C" fn note_fault(
         shared.fx = *image;
         saved[libc::REG_RIP as usize] = ring3_silicon_leave as *const () as i64;
         saved[libc::REG_EFL as usize] = 0x202;
+        // CS is in the low 16 bits.
+        let selectors = &mut saved[libc::REG_CSGSFS as usize];
+        *selectors = (*selectors & !0xffff) | i64::from(USER_CODE64);
     }
 }
 
@@ -246,6 +301,18 @@ fn map(address: u64, bytes: usize, protection: libc::c_int) {
         got as u64, address,
         "the test's addresses are free in this process"
     );
+}
+
+/// A jump of 16-bit or 32-bit code to 64-bit code at `address`.
+fn far_jump_to(address: u64, size: CodeSize) -> Vec<u8> {
+    let mut code = Vec::new();
+    if size == CodeSize::Bits16 {
+        code.push(0x66);
+    }
+    code.push(0xea);
+    code.extend_from_slice(&(address as u32).to_le_bytes());
+    code.extend_from_slice(&USER_CODE64.to_le_bytes());
+    code
 }
 
 /// A jump to `address`.
@@ -291,30 +358,58 @@ impl Host {
         Host { _lock: lock }
     }
 
+    /// Makes 16-bit code possible; `false` if the kernel does not (CONFIG_MODIFY_LDT_SYSCALL).
+    pub fn enable_16_bit_code(&mut self) -> bool {
+        // Linux' struct user_desc: entry 0, base 0, limit 4 GiB; of the flags, contents = code (2)
+        // and limit_in_pages.
+        let descriptor = [0u32, 0, 0xf_ffff, 2 << 1 | 1 << 4];
+        const WRITE: libc::c_int = 1;
+        // SAFETY: the kernel reads sixteen bytes; nothing else in this process uses the LDT.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_modify_ldt,
+                WRITE,
+                descriptor.as_ptr(),
+                size_of_val(&descriptor),
+            )
+        };
+        result == 0
+    }
+
     /// The memory that instructions may use.
     pub fn scratch(&mut self) -> &mut [u8] {
         // SAFETY: mapped by `new` for the life of the process, and borrowed with `self`.
         unsafe { std::slice::from_raw_parts_mut(SCRATCH as *mut u8, SCRATCH_BYTES) }
     }
 
-    /// Executes `code`, one instruction, which stands at [`INSTRUCTION`].
-    pub fn run(&mut self, code: &[u8], registers: &mut Registers) -> End {
-        assert!(code.len() <= 15);
-        let mut page = [0x90; 0x40 + 14];
-        page[..code.len()].copy_from_slice(code);
-        let way_out = jump_to(ring3_silicon_exit as *const () as u64);
-        page[code.len()..code.len() + 14].copy_from_slice(&way_out);
-        let at_target = jump_to(ring3_silicon_exit_at_target as *const () as u64);
-        page[0x40..].copy_from_slice(&at_target);
+    /// Executes `code`, an instruction of code of the given size with NOPs before it, which stands at
+    /// [`INSTRUCTION`].
+    pub fn run(&mut self, code: &[u8], size: CodeSize, registers: &mut Registers) -> End {
+        assert!(code.len() <= 20);
+        let long = size == CodeSize::Bits64;
+        let mut page = [0x90; 0x80];
+        let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+        let exit = jump_to(ring3_silicon_exit as *const () as u64);
+        let exit_at_target = jump_to(ring3_silicon_exit_at_target as *const () as u64);
+        put(0, code);
+        if long {
+            put(code.len(), &exit);
+            put(0x40, &exit_at_target);
+        } else {
+            // The ways out of 64-bit code, which lie beyond the reach of 32-bit code, once more.
+            put(0x60, &exit);
+            put(0x70, &exit_at_target);
+            put(code.len(), &far_jump_to(INSTRUCTION + 0x60, size));
+            put(0x40, &far_jump_to(INSTRUCTION + 0x70, size));
+        }
         // SAFETY: the code page is mapped and ours. The code that runs can reach `SHARED`, the
         // scratch memory and whatever random addresses hit, which is nothing that is mapped: the
         // callers leave out instructions that enter the kernel or load segment registers.
         unsafe {
             std::ptr::copy_nonoverlapping(page.as_ptr(), INSTRUCTION as *mut u8, page.len());
             let shared = &mut *SHARED.0.get();
-            // x87: its initial state.
             shared.fx = [0; FXSAVE_BYTES];
-            shared.fx[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+            registers.x87.store(&mut shared.fx);
             shared.fx[FXSAVE_MXCSR..][..4].copy_from_slice(&registers.mxcsr.to_le_bytes());
             for (n, value) in registers.xmm.iter().enumerate() {
                 shared.fx[FXSAVE_XMM + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
@@ -322,12 +417,23 @@ impl Host {
             shared.general = registers.general;
             shared.rflags = registers.rflags;
             shared.entry = INSTRUCTION;
+            let selector = if size == CodeSize::Bits16 {
+                USER_CODE16
+            } else {
+                USER_CODE32
+            };
+            shared.entry_far = INSTRUCTION | u64::from(selector) << 32;
             shared.jumped = 0;
             shared.fault = 0;
-            ring3_silicon_run();
+            if long {
+                ring3_silicon_run();
+            } else {
+                ring3_silicon_run32();
+            }
             let shared = &*SHARED.0.get();
             registers.general = shared.general;
             registers.rflags = shared.rflags;
+            registers.x87 = X87::load(&shared.fx);
             let mxcsr = &shared.fx[FXSAVE_MXCSR..][..4];
             registers.mxcsr = u32::from_le_bytes(mxcsr.try_into().expect("four bytes"));
             for (n, value) in registers.xmm.iter_mut().enumerate() {
@@ -344,6 +450,11 @@ impl Host {
             }
             registers.rip = shared.rip;
             let is_page_fault = shared.fault == 1 + 14;
+            let is_fetch = shared.error_code as u32 & page_fault::FETCH != 0;
+            if is_page_fault && is_fetch && shared.address == shared.rip {
+                // The instruction jumped to where there is no code.
+                return End::Finished;
+            }
             End::Fault {
                 vector: (shared.fault - 1) as u8,
                 error_code: if is_page_fault {

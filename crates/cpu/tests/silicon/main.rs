@@ -5,12 +5,14 @@
 //! Needs an x86-64 Linux host; forms that the host lacks are left out and counted. What the manual
 //! leaves undefined is not compared ([`undefined`]).
 //!
-//! Every form of every instruction is visited with the same number of random cases. `FORM=Name`
-//! restricts a run to forms whose name contains `Name`, `CASES=n` sets the cases per form.
+//! 64-bit code, and 32-bit and 16-bit code in compatibility mode. Every form of every instruction is
+//! visited with the same number of random cases. `FORM=Name` restricts a run to forms whose name
+//! contains `Name`, `CASES=n` sets the cases per form.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(unsafe_code)]
 
 mod cases;
+mod compare;
 mod flat;
 mod host;
 mod model;
@@ -20,4 +22,19 @@ mod random;
 mod registers;
 mod undefined;
 
-mod long;
+use ring3_isa::CodeSize;
+
+#[test]
+fn every_form_of_64_bit_code_does_what_the_silicon_does() {
+    compare::every_form(CodeSize::Bits64);
+}
+
+#[test]
+fn every_form_of_32_bit_code_does_what_the_silicon_does() {
+    compare::every_form(CodeSize::Bits32);
+}
+
+#[test]
+fn every_form_of_16_bit_code_does_what_the_silicon_does() {
+    compare::every_form(CodeSize::Bits16);
+}

@@ -1,19 +1,19 @@
 //! Executes one instruction by its micro-ops.
 
+use crate::cases::Case;
 use crate::flat::{Flat, describe};
-use crate::host::GS_BASE;
-use crate::registers::{End, Registers};
+use crate::host::{GS_BASE, USER_CODE16};
+use crate::registers::{End, Registers, X87};
 use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, cpuid::Feature};
 use ring3_arithmetic::Mxcsr;
-use ring3_cpu::flags::StatusFlags;
-use ring3_cpu::{Cpu, CpuModel, Flow, StopReason, adjust_stack_fault, execute};
-use ring3_isa::{FeatureSet, lift_block};
+use ring3_cpu::{Cpu, CpuModel, Flow, Memory, StopReason, adjust_stack_fault, execute};
+use ring3_isa::{Block, CodeSize, FeatureSet, Mark, lift_block};
 use std::sync::Arc;
 
-/// A processor in the state in which a 64-bit Linux program runs.
-pub fn user_processor(features: FeatureSet) -> Cpu {
+/// A processor in the state in which a Linux program runs.
+pub fn user_processor(features: FeatureSet, size: CodeSize) -> Cpu {
     let model = Arc::new(CpuModel::default().with_features(features));
     let mut cpu = Cpu::new(CpuIndex(0), model, 1);
     let system = &mut cpu.system;
@@ -22,20 +22,25 @@ pub fn user_processor(features: FeatureSet) -> Cpu {
     system.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     let flat = attribute::P | attribute::S | 3 << attribute::DPL_SHIFT | attribute::G;
     let data = attribute::WRITABLE_READABLE | attribute::ACCESSED;
-    // Linux' selectors: user code 0x33, user stack 0x2b, the others null.
+    // Linux' selectors.
+    let long = size == CodeSize::Bits64;
+    let code = flat | data | attribute::CODE;
+    let code = match size {
+        CodeSize::Bits64 => (0x33, code | attribute::L),
+        CodeSize::Bits32 => (0x23, code | attribute::DB),
+        CodeSize::Bits16 => (USER_CODE16, code),
+    };
+    let data = (0x2b, flat | data | attribute::DB);
+    let null = (0, 0);
     let segments = [
-        (
-            SegmentName::Cs,
-            0x33,
-            flat | data | attribute::CODE | attribute::L,
-        ),
-        (SegmentName::Ss, 0x2b, flat | data | attribute::DB),
-        (SegmentName::Ds, 0, 0),
-        (SegmentName::Es, 0, 0),
-        (SegmentName::Fs, 0, 0),
-        (SegmentName::Gs, 0, 0),
+        (SegmentName::Cs, code),
+        (SegmentName::Ss, data),
+        (SegmentName::Ds, if long { null } else { data }),
+        (SegmentName::Es, if long { null } else { data }),
+        (SegmentName::Fs, null),
+        (SegmentName::Gs, null),
     ];
-    for (name, selector, attributes) in segments {
+    for (name, (selector, attributes)) in segments {
         let base = if name == SegmentName::Gs { GS_BASE } else { 0 };
         let segment = Segment {
             selector,
@@ -48,49 +53,41 @@ pub fn user_processor(features: FeatureSet) -> Cpu {
     cpu
 }
 
-/// Executes `code` at the RIP in `registers`, whose status flags are `flags`; `None` if a micro-op is not implemented.
+/// Executes the case's code by its micro-ops, on `registers`; `None` if one is not implemented.
 pub fn run(
     cpu: &mut Cpu,
     memory: &mut Flat,
-    code: &[u8],
-    flags: StatusFlags,
+    case: &Case,
     registers: &mut Registers,
 ) -> Option<End> {
-    let mut bytes = code.to_vec();
-    bytes.resize(16, 0x90);
-    let block = lift_block(&bytes, cpu.code_mode(), 1).expect("there are enough bytes");
-    assert_eq!(usize::from(block.length), code.len(), "one instruction");
-    let start = registers.rip;
     cpu.regs[..16].copy_from_slice(&registers.general);
     cpu.vectors[..16].copy_from_slice(&registers.xmm);
-    cpu.set_rip(start);
+    cpu.set_rip(registers.rip);
     cpu.set_rflags(registers.rflags);
-    cpu.flags = flags;
+    cpu.flags = case.flags;
     assert_eq!(cpu.rflags(), registers.rflags);
     cpu.mxcsr = Mxcsr::from_bits(registers.mxcsr).expect("no reserved bits");
-    let mut end = End::Finished;
-    // A repeated string instruction may stop at itself and go on.
-    'rounds: for round in 0.. {
+    let mut image = [0; 512];
+    registers.x87.store(&mut image);
+    cpu.x87.load_legacy_area(true, &image);
+    let mut end = Some(End::Finished);
+    let code = case.code();
+    // One block, or two if the instruction wants to be the first of its own; a repeated string
+    // instruction may stop at itself and go on.
+    for round in 0.. {
         assert!(round < 1000, "the instruction never ends");
-        let mut finished = false;
-        for uop in &block.uops {
-            match execute(cpu, memory, uop) {
-                Ok(Flow::Continue) => {}
-                Ok(_) => {
-                    finished = true;
-                    break;
-                }
-                Err(_) => {
-                    let StopReason::Fault(fault) = ring3_cpu::Memory::stop_reason(memory) else {
-                        return None;
-                    };
-                    end = describe(adjust_stack_fault(cpu, uop, fault));
-                    break 'rounds;
-                }
-            }
+        let offset = cpu.rip().wrapping_sub(registers.rip);
+        if offset > case.nops as u64 {
+            break;
         }
-        assert!(finished, "a block ends");
-        if cpu.rip() != start {
+        let offset = offset as usize;
+        let mut bytes = code[offset..].to_vec();
+        bytes.resize(32, 0x90);
+        let instructions = case.nops - offset + 1;
+        let block =
+            lift_block(&bytes, cpu.code_mode(), instructions).expect("there are enough bytes");
+        if let Err(stopped) = run_block(cpu, memory, &block) {
+            end = stopped;
             break;
         }
     }
@@ -99,7 +96,32 @@ pub fn run(
     registers.rip = cpu.rip();
     registers.rflags = cpu.rflags();
     registers.mxcsr = cpu.mxcsr.bits();
-    Some(end)
+    cpu.x87.store_legacy_area(true, &mut image);
+    registers.x87 = X87::load(&image);
+    end
+}
+
+/// # Errors
+/// How it ended, if not at the block's end; RIP is then at the instruction.
+fn run_block(cpu: &mut Cpu, memory: &mut Flat, block: &Block) -> Result<(), Option<End>> {
+    for (number, uop) in block.uops.iter().enumerate() {
+        match execute(cpu, memory, uop) {
+            Ok(Flow::Continue) => {}
+            Ok(_) => return Ok(()),
+            Err(_) => {
+                let StopReason::Fault(fault) = memory.stop_reason() else {
+                    return Err(None);
+                };
+                let end = describe(adjust_stack_fault(cpu, uop, fault));
+                let started = |mark: &&Mark| usize::from(mark.uop) <= number;
+                let mark = block.marks.iter().rev().find(started);
+                let offset = mark.expect("the first instruction starts at 0").offset;
+                cpu.set_rip(cpu.rip() + u64::from(offset));
+                return Err(Some(end));
+            }
+        }
+    }
+    panic!("a block ends");
 }
 
 /// What the processor under test has and the host has too.

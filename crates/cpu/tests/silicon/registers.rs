@@ -12,6 +12,48 @@ pub struct Registers {
     pub rflags: u64,
     pub xmm: [u128; 16],
     pub mxcsr: u32,
+    pub x87: X87,
+}
+
+/// The part of the x87 state that MMX instructions have to do with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct X87 {
+    pub control: u16,
+    pub status: u16,
+    /// One bit for each register that is not empty, by its number (not by its place on the stack).
+    pub valid: u8,
+    /// ST(0) to ST(7), 80 bits each.
+    pub stack: [u128; 8],
+}
+
+/// Where the registers are in the image of FXSAVE. SDM Vol. 1, "Layout of the 64-bit Mode FXSAVE64
+/// Map".
+const STACK_AT: usize = 32;
+
+impl X87 {
+    /// Takes it from an image.
+    pub fn load(image: &[u8; 512]) -> X87 {
+        X87 {
+            control: u16::from_le_bytes([image[0], image[1]]),
+            status: u16::from_le_bytes([image[2], image[3]]),
+            valid: image[4],
+            stack: std::array::from_fn(|n| {
+                let mut bytes = [0; 16];
+                bytes[..10].copy_from_slice(&image[STACK_AT + 16 * n..][..10]);
+                u128::from_le_bytes(bytes)
+            }),
+        }
+    }
+
+    /// Puts it into an image.
+    pub fn store(&self, image: &mut [u8; 512]) {
+        image[0..2].copy_from_slice(&self.control.to_le_bytes());
+        image[2..4].copy_from_slice(&self.status.to_le_bytes());
+        image[4] = self.valid;
+        for (n, value) in self.stack.iter().enumerate() {
+            image[STACK_AT + 16 * n..][..10].copy_from_slice(&value.to_le_bytes()[..10]);
+        }
+    }
 }
 
 /// How an instruction ended.
@@ -69,6 +111,7 @@ impl Display for Registers {
             self.rip,
             Flags(self.rflags),
             self.mxcsr
-        )
+        )?;
+        writeln!(f, "    {:x?}", self.x87)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::registers::Registers;
 use ring3_arch::rflags::{AF, CF, OF, PF, SF, STATUS, ZF};
-use ring3_isa::forms::iced_x86::{Code, Instruction, Mnemonic, OpKind};
+use ring3_isa::forms::iced_x86::{Code, CpuidFeature, Instruction, Mnemonic, OpKind};
 
 /// What may differ.
 #[derive(Clone, Copy, Default)]
@@ -14,6 +14,8 @@ pub struct Undefined {
     pub everything: bool,
     /// Memory after a fault.
     pub memory_of_fault: bool,
+    /// Whether MMX state was entered before a fault.
+    pub x87_of_fault: bool,
 }
 
 fn flags(flags: u64) -> Undefined {
@@ -81,6 +83,12 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
         Bt | Bts | Btr | Btc => flags(OF | SF | AF | PF),
         // "TZCNT", "LZCNT"
         Tzcnt | Lzcnt => flags(OF | SF | PF | AF),
+        // "AAA", "AAS"
+        Aaa | Aas => flags(OF | SF | ZF | PF),
+        // "AAD", "AAM"
+        Aad | Aam => flags(OF | AF | CF),
+        // "DAA", "DAS"
+        Daa | Das => flags(OF),
         // "BSWAP": of a 16-bit register
         Bswap if i.op0_register().size() == 2 => Undefined {
             flags: 0,
@@ -93,6 +101,12 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
             everything: true,
             ..Undefined::default()
         },
+        // "CVTPD2PI" and its kin, "MASKMOVQ": whether MMX state is entered before a fault of another
+        // kind is not said; AMD does
+        Cvtpi2ps | Cvtpd2pi | Cvttpd2pi | Cvtps2pi | Cvttps2pi | Maskmovq => Undefined {
+            x87_of_fault: true,
+            ..Undefined::default()
+        },
         // "ENTER": whether the frame pointers are pushed before the last check is not said
         Enter => Undefined {
             memory_of_fault: true,
@@ -100,6 +114,12 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
         },
         _ => flags(0),
     }
+}
+
+fn is_x87(i: &Instruction) -> bool {
+    use CpuidFeature::{FPU, FPU287, FPU387};
+    let features = i.cpuid_features();
+    features.iter().any(|f| matches!(f, FPU | FPU287 | FPU387))
 }
 
 fn is_0f0d(i: &Instruction) -> bool {
@@ -121,8 +141,12 @@ pub fn left_out(i: &Instruction) -> Option<&'static str> {
         Reservednop if i.op0_kind() == OpKind::Register && is_0f0d(i) => "is another with AMD",
         // Intel's manual: the source has 16 bits; AMD loads 32.
         Movsxd if i.op0_register().size() == 2 => "is another with AMD",
-        Syscall | Sysenter | Int | Int1 | Int3 => "enters the kernel",
-        Iret | Iretd | Iretq | Sysret | Sysretq | Retf | Lss | Lfs | Lgs => {
+        // Intel's manual: has to do with MMX state whatever its source; AMD: only with a register.
+        Cvtpi2ps if i.op1_kind() == OpKind::Memory => "is another with AMD",
+        // Intel's manual: the destination must be writable; AMD: only if it changes.
+        Arpl if i.op0_kind() == OpKind::Memory => "is another with AMD",
+        Syscall | Sysenter | Int | Int1 | Int3 | Into => "enters the kernel",
+        Iret | Iretd | Iretq | Sysret | Sysretq | Retf | Lss | Lfs | Lgs | Lds | Les => {
             "loads segment registers"
         }
         Mov | Pop if i.op0_register().is_segment_register() => "loads segment registers",
@@ -133,6 +157,7 @@ pub fn left_out(i: &Instruction) -> Option<&'static str> {
         Smsw | Sgdt | Sidt | Str | Sldt => "is emulated by Linux (CR4.UMIP)",
         Lar | Lsl | Verr | Verw => "reads the kernel's descriptors",
         Rdfsbase | Wrfsbase | Rdgsbase | Wrgsbase => "changes what the thread needs",
+        _ if is_x87(i) => "is compared by the x87 tests",
         Fxsave | Fxsave64 | Fxrstor | Fxrstor64 => "has an image with x87 state",
         In | Out | Insb | Insw | Insd | Outsb | Outsw | Outsd => "consults the kernel's TSS",
         _ => return None,

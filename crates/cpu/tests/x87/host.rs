@@ -135,9 +135,9 @@ impl Host {
                 "fnsave [rdi]",
                 in("rdi") state as *mut State,
                 in("r13") CODE,
-                out("rax") _, out("rcx") _, out("rsi") _, out("r15") _,
-                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
-                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+                out("r15") _,
+                // FXRSTOR changes the vector registers.
+                clobber_abi("sysv64"),
             );
         }
     }

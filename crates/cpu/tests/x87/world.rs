@@ -151,7 +151,7 @@ impl World {
         for number in 0..6 {
             let code = if number == 1 { 8 } else { 0 };
             let segment = Segment {
-                selector: 8 * (u16::from(number) + 1) | dpl,
+                selector: (u16::from(number) + 1) << 3 | dpl,
                 base,
                 limit,
                 attributes: attributes(dpl, code | flags),

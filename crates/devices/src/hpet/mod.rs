@@ -12,6 +12,10 @@
 //! PIT and the clock would be; the machine must then disconnect those two, see
 //! [`Hpet::legacy_replacement`].
 //!
+//! A 32-bit one-shot comparator matches again each time the low half of the counter comes around to
+//! it, which is how this reads the specification's "another interrupt when the main counter wraps
+//! around".
+//!
 //! A periodic comparator whose period is below a microsecond is not called for every period: the
 //! edges of several become one, which is what an interrupt controller would make of them.
 //!
@@ -77,8 +81,8 @@ struct Timer {
 impl Timer {
     const fn at_reset() -> Timer {
         Timer {
-            // The lowest route that exists.
-            configuration: spec::ROUTES.trailing_zeros() << timer::ROUTE_SHIFT,
+            // Routed to input 0, which is no route that exists.
+            configuration: 0,
             comparator: u64::MAX,
             period: 0,
             raised: false,
@@ -87,6 +91,10 @@ impl Timer {
 
     fn has(&self, bit: u32) -> bool {
         self.configuration & bit != 0
+    }
+
+    fn route(&self) -> u8 {
+        ((self.configuration & timer::ROUTE) >> timer::ROUTE_SHIFT) as u8
     }
 
     /// The bits of the counter that it looks at.
@@ -140,15 +148,15 @@ impl State {
         self.configuration & configuration::ENABLE != 0
     }
 
-    /// The line of a comparator.
-    fn line_of(&self, index: usize) -> u8 {
-        match LEGACY_LINES.get(index) {
-            Some(&line) if self.configuration & configuration::LEGACY != 0 => line,
-            _ => {
-                let route = self.timers[index].configuration & timer::ROUTE;
-                (route >> timer::ROUTE_SHIFT) as u8
-            }
+    /// The line of a comparator, if it is routed to one.
+    fn line_of(&self, index: usize) -> Option<u8> {
+        if self.configuration & configuration::LEGACY != 0
+            && let Some(&line) = LEGACY_LINES.get(index)
+        {
+            return Some(line);
         }
+        let route = self.timers[index].route();
+        (spec::ROUTES >> route & 1 != 0).then_some(route)
     }
 
     /// Whether a comparator asserts its line.
@@ -169,9 +177,9 @@ impl Plausible for State {
             return Some("a reserved bit is set");
         }
         self.timers.iter().find_map(|timer| {
-            let route = (timer.configuration & timer::ROUTE) >> timer::ROUTE_SHIFT;
+            let route = timer.route();
             let is_fine = timer.configuration & !timer::WRITABLE == 0
-                && spec::ROUTES >> route & 1 != 0
+                && (route == 0 || spec::ROUTES >> route & 1 != 0)
                 && timer.comparator & !timer.mask() == 0;
             (!is_fine).then_some("a comparator cannot be configured so")
         })
@@ -225,10 +233,10 @@ impl Hpet {
         } else if timer.has(timer::ENABLE) {
             // A new edge needs a low line.
             timer.raised = true;
-            if self.state.lines >> line & 1 != 0 {
-                self.state.lines &= !(1 << line);
+            if let Some(irq) = line.filter(|line| self.state.lines >> line & 1 != 0) {
+                self.state.lines &= !(1 << irq);
                 effects.push(Effect::Line {
-                    irq: line,
+                    irq,
                     asserted: false,
                 });
             }
@@ -239,7 +247,8 @@ impl Hpet {
     fn update_lines(&mut self, effects: &mut Effects) {
         let lines = (0..TIMERS)
             .filter(|&index| self.state.asserts(index))
-            .fold(0, |lines, index| lines | 1 << self.state.line_of(index));
+            .filter_map(|index| self.state.line_of(index))
+            .fold(0, |lines, line| lines | 1 << line);
         let changed = lines ^ self.state.lines;
         self.state.lines = lines;
         for irq in (0..32).filter(|irq| changed >> irq & 1 != 0) {

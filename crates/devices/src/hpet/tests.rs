@@ -62,7 +62,7 @@ fn the_capabilities_say_three_64_bit_comparators_and_10_nanoseconds() {
     for index in 0..3 {
         assert_eq!(
             read(&mut hpet, 0, configuration(index)),
-            0x00f0_0000_0000_2830
+            0x00f0_0000_0000_0030
         );
         assert_eq!(read(&mut hpet, 0, comparator(index)), u64::MAX);
     }

@@ -323,7 +323,9 @@ impl Pic {
                 if let Some(level) = level {
                     slave.acknowledge(level);
                 }
-                slave.base | level.unwrap_or(SPURIOUS_LEVEL)
+                let vector = slave.base | level.unwrap_or(SPURIOUS_LEVEL);
+                self.cascade_anew();
+                vector
             }
             Some(level) => {
                 master.acknowledge(level);
@@ -331,22 +333,20 @@ impl Pic {
             }
             None => master.base | SPURIOUS_LEVEL,
         };
-        self.cascade();
         Vector(vector)
     }
 
-    /// Carries the slave's INT to the master. The slave lowers it during an acknowledge, so that
-    /// the master sees a further request as a new edge; here its request simply follows the level.
+    /// Carries the slave's INT to the master.
     fn cascade(&mut self) {
         let State { master, slave } = &mut self.state;
-        let bit = 1 << CASCADE;
-        if slave.request(0).is_some() {
-            master.lines |= bit;
-            master.irr |= bit;
-        } else {
-            master.lines &= !bit;
-            master.irr &= !bit;
-        }
+        master.set_line(CASCADE, slave.request(0).is_some());
+    }
+
+    /// The same after the slave was acknowledged, during which it lowers INT: the master sees a
+    /// further request as a new edge.
+    fn cascade_anew(&mut self) {
+        self.state.master.set_line(CASCADE, false);
+        self.cascade();
     }
 
     fn chip(&mut self, region: usize) -> (&mut Chip, u8) {
@@ -364,10 +364,15 @@ impl Pic {
             };
         }
         let (chip, cascade) = self.chip(region);
-        match offset {
-            0 => chip.read_command(cascade),
-            _ => chip.imr,
+        if offset != 0 {
+            return chip.imr;
         }
+        let polled = chip.poll;
+        let value = chip.read_command(cascade);
+        if polled && region != 0 {
+            self.cascade_anew();
+        }
+        value
     }
 
     fn write_byte(&mut self, region: usize, offset: u64, value: u8) {

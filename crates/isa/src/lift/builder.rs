@@ -94,6 +94,8 @@ pub(crate) struct Builder {
     next: usize,
     x87_opcode: u16,
     ended: bool,
+    /// By how many bytes the stack pointer counts as moved in addresses.
+    pub stack_moved: i64,
 }
 
 impl Builder {
@@ -106,6 +108,7 @@ impl Builder {
             next: 0,
             x87_opcode: 0,
             ended: false,
+            stack_moved: 0,
         }
     }
 
@@ -434,6 +437,10 @@ impl Builder {
             Register::None => (Reg::Zero, i.memory_displacement64() as i64),
             // The decoder counts from the block's start, so this is an offset from there.
             Register::RIP | Register::EIP => (Reg::Rip, i.memory_displacement64() as i64),
+            Register::RSP | Register::ESP => (
+                Reg::Rsp,
+                (i.memory_displacement64() as i64).wrapping_add(self.stack_moved),
+            ),
             _ => (Self::gpr(base), i.memory_displacement64() as i64),
         };
         let index_reg = if index == Register::None {

@@ -197,12 +197,9 @@ fn lift_pop(b: &mut Builder, i: &Instruction) {
     b.pop_into(size, Reg::T0);
     if i.op0_kind() == OpKind::Memory {
         // The address is computed with the stack pointer already moved.
+        b.stack_moved = bytes;
         let memory = b.memory(i, size.bytes().into(), true);
-        let memory = if i.memory_base().full_register() == iced_x86::Register::RSP && b.is64() {
-            memory.plus(bytes)
-        } else {
-            memory
-        };
+        b.stack_moved = 0;
         b.store(size, Reg::T0, memory);
         b.adjust_stack(bytes);
     } else if i.op0_register().is_segment_register() {

@@ -15,7 +15,7 @@ pub struct BackendError(pub String);
 /// The device calls [`Backend::read_at`] only inside [`Backend::len`], and [`Backend::write_at`]
 /// only inside its own capacity and never on a read-only backend. What lies between the content's
 /// end and the device's capacity reads as zeros.
-pub trait Backend {
+pub trait Backend: Send {
     /// Bytes of content.
     fn len(&self) -> u64;
 

@@ -163,6 +163,23 @@ fn what_is_written_is_read_back_and_the_image_stays() {
 }
 
 #[test]
+fn long_requests_are_moved_whole() {
+    // More than is moved at once, and no multiple of that, in uneven buffers.
+    let backend = ReadWrite::new(image(0), 1 << 20);
+    let blk = Blk::new(config(1 << 20, 0), Box::new(backend)).unwrap();
+    let (mut guest, mut driver) = start(blk);
+    let data = image(300 * 512);
+    let (first, rest) = data.split_at(70_001);
+    let header = header(1, 100);
+    let (_, buffers) = driver.transact(&mut guest, 0, &[&header, first, rest], &[1]);
+    assert_eq!(buffers[0][0], 0);
+    let (status, length, read) = read(&mut guest, &mut driver, 100, data.len());
+    assert_eq!((status, length), (0, data.len() as u32 + 1));
+    assert!(read == data[..]);
+    guest.take_quiet_effects();
+}
+
+#[test]
 fn a_read_only_disk_refuses_writes() {
     let (mut guest, mut driver) = read_only(4096, 4096);
     assert_eq!(write(&mut guest, &mut driver, 0, &[0; 512]), 1);

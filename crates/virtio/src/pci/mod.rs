@@ -42,7 +42,7 @@ pub const DEFAULT_WINDOW: Range<u64> = 0xe000_0000..0xf000_0000;
 /// Offsets and sizes are as in [`Device`]: accesses do not leave the BAR. Interrupts are the
 /// [`Endpoint`]'s business: MSI-X messages become effects at once, INTA is the level that
 /// [`Endpoint::interrupt_line`] shows after the call.
-pub trait Function: Any {
+pub trait Function: Any + Send {
     /// A short name for logs and statistics, unique in a machine.
     fn name(&self) -> String;
 

@@ -155,7 +155,8 @@ fn what_is_not_there_reads_as_ones() {
 
 #[test]
 fn bytes_and_words_of_config_data_are_lanes() {
-    let (mut guest, _) = guest();
+    let (mut guest, handle) = guest();
+    assert_eq!(handle.device(), 3);
     assert_eq!(guest.config_read(3, 0x00, 2), 0x1234);
     assert_eq!(guest.config_read(3, 0x02, 2), 0x5678);
     assert_eq!(guest.config_read(3, 0x01, 2), 0x7812);

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use spec::{capability, common, feature, identity, isr, layout, status};
 
 /// One kind of virtio device: what is behind the queues.
-pub trait VirtioDevice: 'static {
+pub trait VirtioDevice: Send + 'static {
     /// A short name for logs and statistics, unique in a machine.
     fn name(&self) -> String;
 

@@ -176,6 +176,11 @@ fn features_are_shown_32_at_a_time() {
     guest.write(driver.common, 4, 2);
     assert_eq!(guest.read(driver.common + 4, 4), 0);
     assert_eq!(guest.read(driver.common, 4), 2);
+    guest.write(driver.common + 8, 4, 2);
+    guest.write(driver.common + 0xc, 4, 0);
+    guest.take_quiet_effects();
+    guest.write(driver.common + 0xc, 4, 1);
+    assert_eq!(guest.take_warnings().len(), 1);
     driver.accept(&mut guest, 0x1234_5678_9abc_def0);
     assert_eq!(guest.read(driver.common + 0xc, 4), 0x1234_5678);
     guest.write(driver.common + 8, 4, 0);
@@ -255,7 +260,8 @@ fn status_bits_fall_by_reset_alone() {
 
 #[test]
 fn requests_are_answered_within_their_notification() {
-    let (mut guest, mut driver, _) = started(0, Interrupts::Msix);
+    let (mut guest, mut driver, handle) = started(0, Interrupts::Msix);
+    assert!(!guest.bus.get(handle).needs_reset());
     let (length, buffers) = driver.transact(&mut guest, 0, &[b"hel", b"lo"], &[2, 100]);
     assert_eq!(length, 5);
     assert_eq!(buffers[0], b"HE");
@@ -448,6 +454,14 @@ fn queue_fields_are_checked() {
     guest.write(driver.common + 0x20, 8, 0x1_2345_6780);
     assert_eq!(guest.read(driver.common + 0x20, 4), 0x2345_6780);
     assert_eq!(guest.read(driver.common + 0x24, 4), 1);
+    assert_eq!(guest.read(driver.common + 0x20, 8), 0x1_2345_6780);
+    for offset in [0x28, 0x30] {
+        guest.write(driver.common + offset, 4, 0x7654_3210);
+        guest.write(driver.common + offset + 4, 4, 0xfed);
+        assert_eq!(guest.read(driver.common + offset, 4), 0x7654_3210);
+        assert_eq!(guest.read(driver.common + offset + 4, 4), 0xfed);
+        assert_eq!(guest.read(driver.common + offset, 8), 0xfed_7654_3210);
+    }
     guest.write(driver.common + 0x1c, 2, 0);
     assert_eq!(guest.take_warnings().len(), 1, "0 must not be written");
     // A queue that does not exist.

@@ -1,4 +1,4 @@
-//! 64-bit mode.
+//! The comparison.
 
 use crate::cases::Case;
 use crate::flat::Flat;
@@ -10,7 +10,7 @@ use crate::{host, model};
 use ring3_arch::exception::page_fault;
 use ring3_arch::rflags;
 use ring3_isa::forms::Form;
-use ring3_isa::forms::iced_x86::{Code, CpuidFeature, OpCodeOperandKind};
+use ring3_isa::forms::iced_x86::Code;
 use ring3_isa::{CodeSize, disassemble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -36,7 +36,8 @@ fn differences(case: &Case, native: &After, modelled: &After) -> Vec<String> {
     if !same_end(native.end, modelled.end) {
         lines.push(format!("end: {:x?}, here {:x?}", native.end, modelled.end));
     }
-    if ignored.everything && native.end == End::Finished {
+    let finished = native.end == End::Finished;
+    if ignored.everything && finished {
         return lines;
     }
     for (number, name) in NAMES.iter().enumerate() {
@@ -74,7 +75,15 @@ fn differences(case: &Case, native: &After, modelled: &After) -> Vec<String> {
             n.mxcsr, m.mxcsr
         ));
     }
-    let comparable = native.end == End::Finished || !ignored.memory_of_fault;
+    let comparable = finished || !ignored.memory_of_fault;
+    let ignore_x87 = ignored.x87_of_fault && !finished;
+    if n.x87 != m.x87 && !ignore_x87 {
+        let before = case.before.x87;
+        lines.push(format!(
+            "{:x?},\n    here {:x?}\n    (before: {before:x?})",
+            n.x87, m.x87
+        ));
+    }
     if native.memory != modelled.memory && comparable {
         let at = (0..native.memory.len())
             .find(|&at| native.memory[at] != modelled.memory[at])
@@ -117,12 +126,12 @@ struct Tally {
     reports: Vec<String>,
 }
 
-fn report(case: &Case, seed: u64, lines: &[String]) -> String {
+fn report(case: &Case, size: CodeSize, seed: u64, lines: &[String]) -> String {
     let bytes = &case.encoded.bytes;
     let mut text = format!(
         "{:?}, seed {seed:x}: {} [{bytes:02x?}]\n",
         case.encoded.instruction.code(),
-        disassemble(bytes, CodeSize::Bits64, host::INSTRUCTION),
+        disassemble(bytes, size, host::INSTRUCTION + case.nops as u64),
     );
     for line in lines {
         let _ = writeln!(text, "    {line}");
@@ -133,12 +142,12 @@ fn report(case: &Case, seed: u64, lines: &[String]) -> String {
     text
 }
 
-fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tally) {
+fn visit(form: Form, size: CodeSize, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tally) {
     let mut reported = 0;
     for number in 0..cases_per_form() {
         let seed = (form.code as u64) << 32 | number;
         let mut random = Random::new(seed);
-        let Some(case) = Case::draw(form, &mut random) else {
+        let Some(case) = Case::draw(form, size, &mut random) else {
             continue;
         };
         if let Some(reason) = left_out(&case.encoded.instruction) {
@@ -147,9 +156,9 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         }
         let mut memory = Flat::new(SCRATCH, case.memory.clone());
         memory.spans = number % 2 == 0;
+        memory.narrow = size != CodeSize::Bits64;
         let mut registers = case.before.clone();
-        let code = &case.encoded.bytes;
-        let Some(end) = model::run(cpu, &mut memory, code, case.flags, &mut registers) else {
+        let Some(end) = model::run(cpu, &mut memory, &case, &mut registers) else {
             tally.unimplemented.push(form.code);
             return;
         };
@@ -159,15 +168,16 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
             memory: memory.bytes,
             end,
         };
+        // Natively, the instruction itself is memory too.
         if let End::Fault { address, .. } = modelled.end
-            && host::is_code(address)
+            && address != 0
+            && (host::is_code(address) || is_at_4_gib(address, size))
         {
-            // Natively there is something: the instruction itself.
             continue;
         }
         host.scratch().copy_from_slice(&case.memory);
         let mut registers = case.before.clone();
-        let end = host.run(&case.encoded.bytes, &mut registers);
+        let end = host.run(&case.code(), size, &mut registers);
         let native = After {
             registers,
             memory: host.scratch().to_vec(),
@@ -179,44 +189,38 @@ fn visit(form: Form, host: &mut Host, cpu: &mut ring3_cpu::Cpu, tally: &mut Tall
         if !lines.is_empty() {
             reported += 1;
             if reported <= 3 {
-                tally.reports.push(report(&case, seed, &lines));
+                tally.reports.push(report(&case, size, seed, &lines));
             }
         }
     }
 }
 
-fn has_mmx_operand(code: Code) -> bool {
-    use OpCodeOperandKind::{mm_or_mem, mm_reg, mm_rm};
-    let is_mmx = |kind: &OpCodeOperandKind| matches!(kind, mm_reg | mm_rm | mm_or_mem);
-    code.op_code().op_kinds().iter().any(is_mmx)
+/// Whether an access may have gone over the end of a 4 GiB segment, which "may or may not cause the
+/// indicated exceptions". SDM Vol. 3, "Limit Checking".
+fn is_at_4_gib(address: u64, size: CodeSize) -> bool {
+    size != CodeSize::Bits64 && !(0x20..0xffff_ffe0).contains(&address)
 }
 
-#[test]
-fn every_form_does_what_the_silicon_does() {
+/// Visits every form of code of this size.
+pub fn every_form(size: CodeSize) {
     let mut host = Host::new();
+    if size == CodeSize::Bits16 && !host.enable_16_bit_code() {
+        println!("left out: the host's kernel does not allow 16-bit code");
+        return;
+    }
     let features = model::features();
-    let mut cpu = model::user_processor(features);
+    let mut cpu = model::user_processor(features, size);
     let mut tally = Tally::default();
     let filter = std::env::var("FORM").unwrap_or_default();
-    for form in Form::all(CodeSize::Bits64, features) {
+    for form in Form::all(size, features) {
         if format!("{:?}", form.code).contains(&filter) {
-            visit(form, &mut host, &mut cpu, &mut tally);
+            visit(form, size, &mut host, &mut cpu, &mut tally);
         }
     }
     println!(
-        "{} cases, {} of them faulted; {} forms not implemented; left out: {:?}",
-        tally.executed,
-        tally.faulted,
-        tally.unimplemented.len(),
-        tally.left_out
+        "{} cases, {} of them faulted; left out: {:?}",
+        tally.executed, tally.faulted, tally.left_out
     );
-    // FIXME: x87 and MMX micro-ops have no meaning yet.
-    let expected = |code: &Code| {
-        use CpuidFeature::{FPU, FPU287, FPU387, MMX};
-        let is_x87 = |feature: &CpuidFeature| matches!(feature, FPU | FPU287 | FPU387 | MMX);
-        code.cpuid_features().iter().any(is_x87) || has_mmx_operand(*code)
-    };
-    tally.unimplemented.retain(|code| !expected(code));
     assert!(tally.unimplemented.is_empty(), "{:?}", tally.unimplemented);
     let shown = tally.reports.len().min(60);
     assert!(

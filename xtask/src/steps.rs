@@ -1,0 +1,118 @@
+//! The commands.
+
+use crate::prerequisites::{GUEST, ORACLES, ensure};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How a command ended: with a sentence if it failed.
+pub type Outcome = Result<(), String>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask stands in the workspace")
+        .into()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| {
+            Path::new(word)
+                .file_name()
+                .unwrap_or(word)
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let line = words.join(" ");
+    eprintln!("xtask: {line}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{line}` failed ({status})")),
+        Err(error) => Err(format!("`{line}` could not be started: {error}")),
+    }
+}
+
+fn cargo_run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcome {
+    run(cargo().args(arguments))
+}
+
+fn lints() -> Outcome {
+    cargo_run(["fmt", "--all", "--check"])?;
+    cargo_run([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+/// `cargo xtask demo`.
+pub fn demo() -> Outcome {
+    ensure(&[GUEST])?;
+    cargo_run(["build", "--release", "--package", "ring3-cli"])?;
+    let ring3 = target_folder().join("release/ring3");
+    run(Command::new(ring3)
+        .args(["run", "examples/uipi_sample.c"])
+        .current_dir(root()))
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// `cargo xtask test`.
+pub fn test() -> Outcome {
+    ensure(&[GUEST, ORACLES])?;
+    lints()?;
+    cargo_run(["test", "--workspace", "--no-fail-fast"])?;
+    let mut doc = cargo();
+    doc.args(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings");
+    run(&mut doc)
+}
+
+/// `cargo xtask check`.
+pub fn check() -> Outcome {
+    ensure(&[GUEST])?;
+    lints()?;
+    cargo_run([
+        "test",
+        "--workspace",
+        "--exclude",
+        "ring3-guest",
+        "--exclude",
+        "ring3-cli",
+    ])
+}
+
+/// `cargo xtask bless`.
+pub fn bless() -> Outcome {
+    run(cargo()
+        .args(["test", "--package", "ring3-filetest"])
+        .env("BLESS", "1"))
+}
+
+/// `cargo xtask soak`.
+pub fn soak() -> Outcome {
+    ensure(&[GUEST, ORACLES])?;
+    run(cargo()
+        .args([
+            "test",
+            "--release",
+            "--workspace",
+            "--",
+            "--include-ignored",
+        ])
+        .env("SILICON_FACTOR", "20"))
+}
