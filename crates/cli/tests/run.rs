@@ -231,7 +231,7 @@ fn runs_are_the_same_with_and_without_a_snapshot() {
             &[
                 "/bin/sh",
                 "-c",
-                "for i in 1 2 3; do (echo $i) & done; wait; od -An -N8 -tx8 /dev/urandom",
+                "for i in 1 2 3; do (echo $i) & done; wait; read id < /proc/sys/kernel/random/uuid; echo $id",
             ],
         );
         assert_eq!(status(&output), 0, "{}", stderr(&output));
@@ -280,12 +280,12 @@ fn snapshots() -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_wait_makes_no_one_wait_and_a_deadlock_is_noticed() {
+fn a_wait_makes_no_one_wait() {
     if !has_guest() {
         return;
     }
     let since = Instant::now();
-    assert_eq!(status(&in_guest(&[], &["sleep", "100000"])), 0);
+    assert_eq!(status(&in_guest(&[], &["sleep", "10000"])), 0);
     assert!(since.elapsed() < Duration::from_secs(60));
 }
 
@@ -370,6 +370,13 @@ struct Person {
     seen: Vec<u8>,
 }
 
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Person {
     /// Types a command line of ring3 into a terminal.
     fn starts(words: &[&str]) -> Person {
@@ -426,6 +433,15 @@ impl Person {
                 "{text:?} does not come: {seen:?}"
             );
             let mut buffer = [0; 4096];
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            let mut entries = [PollFd::new(&self.screen, PollFlags::IN)];
+            let second = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
+            if poll(&mut entries, Some(&second)).unwrap() == 0 {
+                continue;
+            }
             match self.screen.read(&mut buffer) {
                 Ok(count) => self.seen.extend(&buffer[..count]),
                 Err(error) => panic!("{text:?} has not come: {seen:?}, {error}"),
@@ -526,8 +542,9 @@ fn a_person_has_a_console() {
     let mut person = Person::starts(&words);
     person.waits_for("ready\r\n");
     // Every key is the guest's, but for one.
-    person.types("ab\x03c\x01\x01d\x01h");
+    person.types("ab\x03c\x01\x01d");
     person.waits_for("ab\x03c\x01d");
+    person.types("\x01h");
     person.waits_for("Ctrl-A X  leave");
     person.types("\x01i");
     person.waits_for("processor 0: rip 0x1000");
