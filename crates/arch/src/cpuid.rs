@@ -171,6 +171,8 @@ features! {
     Vpclmulqdq = 7, 0, Ecx, 10;
     /// RDPID.
     Rdpid = 7, 0, Ecx, 22;
+    /// MOVDIRI.
+    Movdiri = 7, 0, Ecx, 27;
     /// Fast short REP MOVSB.
     Fsrm = 7, 0, Edx, 4;
     /// User interrupts.

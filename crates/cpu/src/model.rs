@@ -75,6 +75,7 @@ impl CpuModel {
             Umip,
             Waitpkg,
             Rdpid,
+            Movdiri,
             Fsrm,
             Uintr,
             ArchCapabilities,

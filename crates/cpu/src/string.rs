@@ -319,6 +319,7 @@ fn ins<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop>
     let (index, now) = (cpu.index, m.now());
     let value = m.platform().port_read(index, now, port, s.size as u8);
     store(m, s.size, to, value.into())?;
+    routine::io::note_breakpoints(cpu, port, s.size);
     s.advance(cpu, Reg::Rdi, 1);
     count_down(cpu, s, 1);
     Ok(true)
@@ -330,6 +331,7 @@ fn outs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop
     let from = s.source(cpu, m)?;
     let value = load(m, s.size, from)?;
     m.port_write(port, s.size as u8, value as u32);
+    routine::io::note_breakpoints(cpu, port, s.size);
     s.advance(cpu, Reg::Rsi, 1);
     count_down(cpu, s, 1);
     Ok(true)

@@ -116,14 +116,14 @@ pub fn check(test: &Filetest, engine: Engine, toolchain: &Toolchain) -> Result<(
     let found = run_on(test, engine, toolchain).map_err(failed)?;
     let Some(expected) = &test.expected else {
         return Err(failed(format!(
-            "{} has no expected text; if this is right, BLESS=1 writes it:\n{found}",
-            test.path.display()
+            "filetests/{}.s has no expected text; if this is right, BLESS=1 writes it:\n{found}",
+            test.name
         )));
     };
     if found != *expected {
         return Err(failed(format!(
-            "{}: the output differs (BLESS=1 makes it the expected one):\n{}",
-            test.path.display(),
+            "filetests/{}.s: the output differs (BLESS=1 makes it the expected one):\n{}",
+            test.name,
             diff(expected, &found)
         )));
     }

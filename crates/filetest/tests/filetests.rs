@@ -9,7 +9,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 fn filetests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filetests")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate stands in the workspace")
+        .join("filetests")
 }
 
 /// One trial per file and engine; a file that cannot be read is a failing one.

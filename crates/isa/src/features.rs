@@ -139,6 +139,7 @@ fn requirement(needed: CpuidFeature) -> Requirement {
         C::FSGSBASE => Feature::Fsgsbase,
         C::RDTSCP => Feature::Rdtscp,
         C::RDPID => Feature::Rdpid,
+        C::MOVDIRI => Feature::Movdiri,
         C::RDRAND => Feature::Rdrand,
         C::RDSEED => Feature::Rdseed,
         C::CLFSH => Feature::Clflush,

@@ -3,6 +3,7 @@
 use crate::memory::{Memory, Stop};
 use crate::state::Cpu;
 use ring3_arch::Fault;
+use ring3_arch::cr::cr4;
 use ring3_isa::{Op, Reg, Uop};
 
 /// Checks that `size` ports from `port` may be accessed.
@@ -37,10 +38,30 @@ pub(crate) fn check_permission<M: Memory>(
     }
 }
 
+/// `size` ports from `port` were accessed: breakpoints on them trap after the instruction. SDM Vol. 3,
+/// "Data Memory and I/O Breakpoint Exception Conditions".
+pub(crate) fn note_breakpoints(cpu: &mut Cpu, port: u16, size: u64) {
+    let dr7 = cpu.system.dr7;
+    if dr7 & 0xff == 0 || cpu.system.cr4 & cr4::DE == 0 {
+        return;
+    }
+    for n in 0..4 {
+        let enabled = dr7 >> (2 * n) & 3 != 0 && dr7 >> (16 + 4 * n) & 3 == 2;
+        let length = [1, 2, 8, 4][(dr7 >> (18 + 4 * n) & 3) as usize];
+        let first = cpu.system.dr[n] & !(length - 1);
+        let overlaps =
+            u64::from(port) < first.saturating_add(length) && first < u64::from(port) + size;
+        if enabled && overlaps {
+            cpu.pending_debug |= 1 << n;
+        }
+    }
+}
+
 /// IN and OUT: `y` bytes.
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let port = cpu.reg(u.a) as u16;
     check_permission(cpu, m, port, u.y.into())?;
+    note_breakpoints(cpu, port, u.y.into());
     if u.op == Op::Out {
         let value = cpu.reg(Reg::Rax) as u32;
         let value = if u.y == 4 {

@@ -141,6 +141,10 @@ pub fn features() -> FeatureSet {
         "bmi1" Bmi1, "movbe" Movbe, "aes" Aes, "pclmulqdq" Pclmulqdq, "sha" Sha,
         "gfni" Gfni, "cmpxchg16b" Cmpxchg16b,
     }
+    // Without a name in the standard library: CPUID.(7,0):ECX[27].
+    if std::arch::x86_64::__cpuid_count(7, 0).ecx >> 27 & 1 != 0 {
+        set = set.with(Movdiri);
+    }
     // LAHF and CLFLUSHOPT have no name here; every x86-64 processor since 2015 has them.
     set.with(Lahf).with(Prefetchw)
 }

@@ -491,6 +491,13 @@ fn lift_other(b: &mut Builder, i: &Instruction) -> bool {
                 b.store(size, Reg::T0, memory);
             }
         }
+        // A store that goes around the caches; here there are none. The decoder refuses registers,
+        // LOCK and the prefixes that belong to other instructions.
+        Movdiri => {
+            let size = Builder::size(i, 0);
+            let memory = b.memory(i, size.bytes().into(), true);
+            b.store(size, Builder::gpr(i.op1_register()), memory);
+        }
         Shld | Shrd => {
             let size = Builder::size(i, 0);
             let op = if i.mnemonic() == Shld {

@@ -12,7 +12,7 @@ fn features() -> FeatureSet {
         Fpu, Tsc, Msr, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Cmpxchg16b, Sse41,
         Sse42, Movbe, Popcnt, Xsave, Rdrand, Fsgsbase, Invpcid, Rdseed, Smap, Waitpkg, Rdpid,
         Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm, Aes, Pclmulqdq, Sha,
-        Gfni, Lzcnt, Bmi1,
+        Gfni, Lzcnt, Bmi1, Movdiri,
     ])
 }
 
