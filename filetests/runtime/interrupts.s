@@ -165,6 +165,17 @@ print_outcome:
     popfq
     ret
 
+# The same for a vector in EDI and an error code in ESI.
+.globl print_outcome32
+print_outcome32:
+    cmp edi, -1
+    jne 1f
+    println "done"
+    ret
+1:  call print_exception
+    println
+    ret
+
 # Exception EDI with error code ESI. Keeps registers and flags.
 .globl print_exception
 print_exception:

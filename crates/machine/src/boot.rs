@@ -50,6 +50,9 @@ impl Machine {
             ram: &mut self.ram,
             code: &mut self.code,
         })?;
+        // Firmware leaves the 8259 pair connected through LINT0. MultiProcessor Specification 1.4,
+        // "Virtual Wire Mode".
+        self.chipset.apics[0].enter_virtual_wire_mode();
         let cpu = &mut self.cpus[0];
         // Firmware hands processors over with write-back memory by default: MTRRs enabled, default
         // type WB.

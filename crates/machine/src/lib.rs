@@ -15,6 +15,8 @@ pub mod machine;
 mod pc;
 mod platform;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use boot::BootFailure;
 pub use config::MachineConfig;

@@ -62,6 +62,18 @@ pub enum DiskError {
     Refused(String),
 }
 
+/// One turn of every processor, from the machine's current time to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Round {
+    end: Ticks,
+    /// Whose turn it is.
+    turn: usize,
+    /// Whether anybody has executed anything.
+    ran: bool,
+    /// When the first of those that wait wants to go on.
+    earliest_wake: Ticks,
+}
+
 /// A machine.
 pub struct Machine {
     pub(crate) config: MachineConfig,
@@ -76,6 +88,8 @@ pub struct Machine {
     handles: PciHandles,
     pub(crate) now: Ticks,
     pub(crate) instructions: u64,
+    /// A round that the limit of instructions interrupted.
+    pub(crate) round: Option<Round>,
 }
 
 /// The longest slice without looking outside, so that a host program stays responsive.
@@ -110,6 +124,7 @@ impl Machine {
             handles,
             now: Ticks(0),
             instructions: 0,
+            round: None,
             config,
         }
     }
@@ -245,7 +260,7 @@ impl Machine {
     /// Gives every processor one turn and time the chance to pass.
     pub(crate) fn round(&mut self, limit: u64) -> Option<Stop> {
         let due = self.chipset.next_deadline();
-        if due <= self.now {
+        if due <= self.now && self.round.is_none() {
             let mut dma = RamDma {
                 ram: &mut self.ram,
                 code: &mut self.code,
@@ -253,13 +268,24 @@ impl Machine {
             self.chipset.advance(self.now, &mut dma);
             return None;
         }
+        let mut round = match self.round.take() {
+            Some(round) => round,
+            None => self.begin_round(due),
+        };
+        let stop = self.continue_round(&mut round, limit);
+        if round.turn < self.cpus.len() && stop == Some(Stop::InstructionLimit) {
+            self.round = Some(round);
+        }
+        stop
+    }
+
+    fn begin_round(&mut self, due: Ticks) -> Round {
         let busy = (0..self.cpus.len()).filter(|&n| self.is_busy(n)).count();
         let slice = if busy > 1 {
             self.config.quantum_ticks
         } else {
             SLICE_MAX
         };
-        let slice = slice.min((limit - self.instructions).max(1));
         let mut end = self.now.saturating_add(Ticks(slice)).min(due);
         for cpu in &self.cpus {
             if let Activity::Waiting { until, .. } = cpu.activity
@@ -268,32 +294,47 @@ impl Machine {
                 end = end.min(until);
             }
         }
-        let mut earliest_wake = Ticks::NEVER;
-        let mut ran = false;
-        for n in 0..self.cpus.len() {
+        Round {
+            end,
+            turn: 0,
+            ran: false,
+            earliest_wake: Ticks::NEVER,
+        }
+    }
+
+    /// Gives the processors that have not had their turn yet theirs. The limit can interrupt the
+    /// round anywhere; going on later continues it as if nothing had been, so that how a run is cut
+    /// makes no difference to it.
+    fn continue_round(&mut self, round: &mut Round, limit: u64) -> Option<Stop> {
+        while round.turn < self.cpus.len() {
+            let n = round.turn;
             if self.times[n] < self.now {
                 self.times[n] = self.now;
             }
-            while self.times[n] < end {
-                let outcome = self.slice(n, end);
+            while self.times[n] < round.end {
+                if self.instructions >= limit {
+                    return Some(Stop::InstructionLimit);
+                }
+                let reach = self.times[n].saturating_add(Ticks(limit - self.instructions));
+                let outcome = self.slice(n, round.end.min(reach));
                 self.instructions += outcome.instructions;
-                ran |= outcome.instructions > 0;
+                round.ran |= outcome.instructions > 0;
                 match outcome.exit {
                     Exit::SliceEnd => {}
-                    Exit::Idle(until) if until < end => {
+                    Exit::Idle(until) if until < round.end => {
                         // PAUSE, or a wait that ends within this slice.
                         self.times[n] = until;
-                        ran = true;
+                        round.ran = true;
                     }
                     Exit::Idle(until) => {
                         // Its time stands still, so that it can be woken at any time.
-                        earliest_wake = earliest_wake.min(until);
+                        round.earliest_wake = round.earliest_wake.min(until);
                         break;
                     }
                     Exit::Reschedule => {
                         // A timer was set or somebody was woken: the round ends here, for all.
-                        end = end.min(self.times[n]);
-                        ran = true;
+                        round.end = round.end.min(self.times[n]);
+                        round.ran = true;
                     }
                     Exit::Shutdown => {
                         self.now = self.times[n];
@@ -307,17 +348,18 @@ impl Machine {
                     return None;
                 }
             }
+            round.turn += 1;
         }
-        if ran {
-            self.now = end;
+        if round.ran {
+            self.now = round.end;
             return None;
         }
         // Everybody waits: on to the next event.
-        let next = earliest_wake.min(self.chipset.next_deadline());
+        let next = round.earliest_wake.min(self.chipset.next_deadline());
         if next == Ticks::NEVER {
             return Some(Stop::Idle);
         }
-        self.now = next.max(end);
+        self.now = next.max(round.end);
         None
     }
 

@@ -407,7 +407,7 @@ impl Platform for Chipset {
     }
 
     fn acknowledge(&mut self, cpu: CpuIndex, _now: Ticks) -> Vector {
-        if self.apic(cpu).pending().is_none() && self.apic(cpu).extint_pending() {
+        if self.apic(cpu).extint_pending() {
             let vector = self.devices.pic.acknowledge();
             self.apic(cpu).acknowledge_extint();
             self.update_lint0();

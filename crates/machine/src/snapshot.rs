@@ -6,7 +6,7 @@
 //! from damaged state would fail in ways nobody could explain.
 
 use crate::config::{CPUS_MAX, MachineConfig};
-use crate::machine::Machine;
+use crate::machine::{Machine, Round};
 use ring3_arch::PAGE_SIZE;
 use ring3_clock::Ticks;
 use ring3_cpu::{Cpu, CpuModel};
@@ -56,6 +56,7 @@ struct State {
     times: Vec<Ticks>,
     now: Ticks,
     instructions: u64,
+    round: Option<Round>,
     apics: Vec<Vec<u8>>,
     devices: Vec<Vec<u8>>,
     lint0: bool,
@@ -105,9 +106,12 @@ impl Machine {
         State {
             config: self.config.clone(),
             cpus: self.cpus.iter().map(Cpu::canonical).collect(),
-            times: self.times.clone(),
+            // The time of a processor that waits stands still until its next turn; that is no
+            // difference.
+            times: self.times.iter().map(|&time| time.max(self.now)).collect(),
             now: self.now,
             instructions: self.instructions,
+            round: self.round,
             apics: self.chipset.apics.iter().map(|apic| apic.save()).collect(),
             devices: self
                 .chipset
@@ -195,6 +199,7 @@ impl Machine {
         machine.times = state.times;
         machine.now = state.now;
         machine.instructions = state.instructions;
+        machine.round = state.round;
         let chipset = &mut machine.chipset;
         for (apic, saved) in chipset.apics.iter_mut().zip(&state.apics) {
             apic.load(saved).map_err(damaged)?;

@@ -10,6 +10,7 @@
 # CMDLINE="preempt=full ..."	more kernel parameters
 # QEMU_ARGS="-M q35 ..."	other machine (default -M pc)
 # MODULE_TEST=1			load/unload tests instead of the others
+# TESTS="calls waiting"		only these programs
 # EXAMPLES=1			run ../../examples instead
 # KVM_MODULES="irqbypass.ko kvm.ko kvm-intel.ko"	(full paths) with
 #				MODULE_TEST: who gets the wake-up vector
@@ -84,7 +85,7 @@ cat >"$root/test/environment" <<ENV
 export BAD="$bad"
 export HOOK=$HOOK MODULE_TEST=$MODULE_TEST EXAMPLES=$EXAMPLES
 export STRESS_ROUNDS=${STRESS_ROUNDS:-300} TEST_SECONDS=${TEST_SECONDS:-120} TEST_ONLY=$TEST_ONLY
-${TESTS:+export TESTS="$TESTS"}
+export TESTS="$TESTS"
 ENV
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initramfs"
 

@@ -188,7 +188,7 @@ fn a_request_that_went_away_is_acknowledged_as_level_7() {
         0,
         "a default IR7 sets no in-service bit"
     );
-    // On the slave the master's bit is set nevertheless, and wants its EOI.
+    // A slave's request that is polled away is no request at the master either.
     let mut pic = initialised();
     pic.set_line(12, true);
     out(&mut pic, SLAVE, 0, 0x0c);

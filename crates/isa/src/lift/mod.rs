@@ -158,7 +158,11 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
             return Ok(builder.finish());
         }
         builder.begin_instruction(&instruction, offset, remaining);
-        lift_instruction(&mut builder, &instruction);
+        if is_too_long(&instruction, remaining, mode.size) {
+            builder.raise(Exception::GeneralProtection);
+        } else {
+            lift_instruction(&mut builder, &instruction);
+        }
         builder.finish_instruction();
         if builder.ended()
             || builder.instructions() >= BLOCK_INSTRUCTIONS.min(limit)
@@ -167,6 +171,19 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
             return Ok(builder.finish());
         }
     }
+}
+
+/// Whether an instruction has more than the 15 bytes that are allowed; it is #GP(0) then, whatever it
+/// would mean. SDM Vol. 3, "Interrupt 13-General Protection Exception (#GP)".
+fn is_too_long(instruction: &Instruction, bytes: &[u8], size: CodeSize) -> bool {
+    if !instruction.is_invalid() || instruction.len() < 15 {
+        return false;
+    }
+    // The decoder gives up at the fifteenth byte and calls it invalid, as it does one of fifteen bytes
+    // that means nothing. Without its first byte, a prefix, only a longer one reaches so far again.
+    let mut decoder = Decoder::new(size.bits(), &bytes[1..], DecoderOptions::NONE);
+    let rest = decoder.decode();
+    rest.len() >= 15 || decoder.last_error() == DecoderError::NoMoreBytes
 }
 
 /// Instructions before which a block ends, because the engine must know the exact time when they
@@ -203,7 +220,6 @@ fn touches_cr8(instruction: &Instruction) -> bool {
 
 fn lift_instruction(b: &mut Builder, i: &Instruction) {
     if i.is_invalid() {
-        // Intel: an instruction longer than 15 bytes is #GP, anything else undefined is #UD.
         return b.raise(Exception::InvalidOpcode);
     }
     if !b.mode.features.allows(i) {

@@ -75,10 +75,29 @@ fn examples(form: Form, size: CodeSize) -> Vec<Encoded> {
     examples
 }
 
-fn lift(encoded: &Encoded, size: CodeSize) -> Block {
+fn lift(encoded: &Encoded, mode: CodeMode) -> Block {
     let mut bytes = encoded.bytes.clone();
     bytes.resize(32, 0x90);
-    lift_block(&bytes, mode_of(size), 1).expect("there are enough bytes")
+    lift_block(&bytes, mode, 1).expect("there are enough bytes")
+}
+
+/// Protected and real mode, with either width of the stack pointer.
+fn modes(size: CodeSize) -> Vec<CodeMode> {
+    let mode = mode_of(size);
+    if size == CodeSize::Bits64 {
+        return vec![mode];
+    }
+    let mut modes = Vec::new();
+    for real in [false, true] {
+        for stack32 in [false, true] {
+            modes.push(CodeMode {
+                real,
+                stack32,
+                ..mode
+            });
+        }
+    }
+    modes
 }
 
 #[test]
@@ -92,9 +111,13 @@ fn every_form_lifts() {
             if examples.is_empty() {
                 unmade.push((size, form.code));
             }
-            for example in &examples {
-                let block = lift(example, size);
+            for (example, mode) in examples
+                .iter()
+                .flat_map(|example| modes(size).into_iter().map(move |mode| (example, mode)))
+            {
+                let block = lift(example, mode);
                 assert_eq!(block.marks.len(), 1);
+                assert_eq!(usize::from(block.length), example.bytes.len());
                 count += 1;
                 if block.uops.iter().any(|uop| uop.op == Op::Unimplemented) {
                     missing.push((size, form.code));
@@ -202,6 +225,36 @@ fn unusable_registers_raise_before_anything_else() {
         let uops = lift64_in(bytes, without_sse);
         assert!(uops.iter().all(|uop| uop.op != Op::Raise), "{bytes:x?}");
     }
+}
+
+/// Every instruction that names an XMM or MMX register is #NM after a task switch.
+#[test]
+fn every_form_with_vector_registers_asks_whether_they_can_be_used() {
+    use crate::forms::iced_x86::OpCodeOperandKind as K;
+    let is_vector = |kind: &K| {
+        matches!(
+            kind,
+            K::xmm_reg | K::xmm_rm | K::xmm_or_mem | K::mm_reg | K::mm_rm | K::mm_or_mem
+        )
+    };
+    let switched = CodeMode {
+        x87: Usability::NotAvailable,
+        mmx: Usability::NotAvailable,
+        sse: Usability::NotAvailable,
+        ..mode_of(CodeSize::Bits64)
+    };
+    let mut count = 0;
+    for form in Form::all(CodeSize::Bits64, features()) {
+        if !form.operand_kinds().iter().any(is_vector) {
+            continue;
+        }
+        for example in examples(form, CodeSize::Bits64) {
+            let uops = lift(&example, switched).uops;
+            assert_eq!((uops.len(), uops[0].op), (1, Op::Raise), "{:?}", form.code);
+            count += 1;
+        }
+    }
+    assert!(count > 3000, "{count}");
 }
 
 /// The order of SDM Vol. 3, "Priority Among Simultaneous Exceptions and Interrupts": a pending x87

@@ -1,0 +1,82 @@
+# An instruction that reaches into the next page: fetched from both, and a fault of the second has CR2 in
+# the second and RIP at the instruction. The next page may be anywhere in memory, and its change counts.
+# Intel SDM Vol. 3, "Page-Fault Exceptions".
+#
+# engines: interpreter, qemu
+# expect:
+#   first: 0x44332211
+#   another second page: 0x66552211
+#   changed in the second page: 0x88772211
+#   changed in the first page: 0x8877ff11
+#   #PF(0x10)
+#     CR2: yes
+#     RIP: yes
+#   #PF(0x11)
+#     CR2: yes
+#     RIP: yes
+#   brought by the handler: 0x4433ff11
+#   [exit 0]
+
+.include "runtime.inc"
+.set START, PLAY + 0xffd
+
+main:
+    # MOV EAX, imm32 with three bytes before the border; RET.
+    mov byte ptr [rip + page_a + 0xffd], 0xb8
+    mov word ptr [rip + page_a + 0xffe], 0x2211
+    mov word ptr [rip + page_b], 0x4433
+    mov byte ptr [rip + page_b + 2], 0xc3
+    mov word ptr [rip + page_c], 0x6655
+    mov byte ptr [rip + page_c + 2], 0xc3
+    map_page PLAY, page_a, P | W
+    map_page PLAY + 0x1000, page_b, P | W
+    mov ebx, START
+    call rbx
+    show "first", rax
+    # Another page behind the border.
+    map_page PLAY + 0x1000, page_c, P | W
+    call rbx
+    show "another second page", rax
+    # A change in the second page, and one in the first.
+    mov word ptr [rip + page_c], 0x8877
+    call rbx
+    show "changed in the second page", rax
+    mov byte ptr [rip + page_a + 0xfff], 0xff
+    call rbx
+    show "changed in the first page", rax
+    # The second page goes.
+    map_page PLAY + 0x1000, page_c, 0
+    mov rbp, rsp
+    try
+    call rbx
+    tried_silently
+    mov rsp, rbp
+    call particulars
+    map_page PLAY + 0x1000, page_c, P | W | NX
+    mov rbp, rsp
+    try
+    call rbx
+    tried_silently
+    mov rsp, rbp
+    call particulars
+    # The handler may bring it, and the instruction goes on.
+    map_page PLAY + 0x1000, page_c, 0
+    on_interrupt 14, bring
+    call rbx
+    show "brought by the handler", rax
+    ret
+
+particulars:
+    mov edi, [rip + fault_vector]
+    mov esi, [rip + fault_error]
+    call print_exception
+    println
+    mov eax, PLAY + 0x1000
+    check "  CR2", [rip + fault_cr2], rax
+    mov eax, START
+    check "  RIP", [rip + fault_rip], rax
+    ret
+
+bring:
+    map_page PLAY + 0x1000, page_b, P | W
+    ret
