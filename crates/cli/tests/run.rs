@@ -271,10 +271,8 @@ fn snapshots() -> Vec<std::path::PathBuf> {
         .flat_map(|guest| std::fs::read_dir(guest.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
         .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with("snapshot-")
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("snapshot-") && !name.ends_with(".json")
         })
         .collect()
 }
