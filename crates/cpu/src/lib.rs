@@ -2,7 +2,7 @@
 //! behind system instructions, and what happens between instructions.
 //!
 //! Rooms: [`state`] (registers and modes), [`memory`] (the interface to memory and the one for
-//! functional engines), [`execute`] (micro-ops), [`string`] and [`routine`] (long instructions),
+//! functional engines), [`mod@execute`] (micro-ops), [`string`] and [`routine`] (long instructions),
 //! [`boundary`] (interrupts and traps), [`model`] (CPUID).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 //! its header: which engines run it, on which machine, and the expected text. This crate reads the
 //! header ([`header`]), assembles and links the program with the runtime in `filetests/runtime`
 //! ([`toolchain`]), boots it on a machine in this process ([`run`]) or on a foreign emulator that
-//! serves as an oracle ([`qemu`]), and compares ([`check`]). How to write one is told in
+//! serves as an oracle ([`qemu`]), and compares ([`check()`]). How to write one is told in
 //! `filetests/README.md`.
 //!
 //! Needed on the host: GNU `as` and `ld` (binutils 2.36 or newer, for the mnemonics of user
