@@ -19,7 +19,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Boots a kernel with its serial console on this terminal
 ///
@@ -92,8 +92,10 @@ impl From<EntryOption> for Entry {
 const BUDGET: u64 = 1 << 20;
 /// The same while there is input that the serial port has no room for yet.
 const BUDGET_FEEDING: u64 = 1 << 14;
-/// Output is written when so much of it has come together, at the latest.
+/// Output is written when the guest pauses, when so much of it has come together …
 const OUTPUT_MAX: usize = 64 << 10;
+/// … or when it is so old.
+pub(crate) const OUTPUT_DELAY: Duration = Duration::from_millis(20);
 
 struct Loaded {
     image: KernelImage,
@@ -259,6 +261,7 @@ struct Session {
     pace: Option<Pace>,
     tail: ConsoleTail,
     output: Vec<u8>,
+    flushed: Instant,
     last_byte: u8,
     stdout: Sink,
     stdout_is_terminal: bool,
@@ -308,6 +311,7 @@ impl Session {
             input,
             tail: ConsoleTail::shown(),
             output: Vec::new(),
+            flushed: Instant::now(),
             last_byte: b'\n',
             stdout: Sink::stdout(),
         })
@@ -330,7 +334,7 @@ impl Session {
             self.collect();
             match stop {
                 Some(Stop::Output) => {
-                    if self.output.len() >= OUTPUT_MAX {
+                    if self.output.len() >= OUTPUT_MAX || self.flushed.elapsed() >= OUTPUT_DELAY {
                         self.flush()?;
                     }
                 }
@@ -441,6 +445,7 @@ impl Session {
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
         if let Some(&last) = self.output.last() {
             self.last_byte = last;
             let written = self.stdout.write(&self.output);

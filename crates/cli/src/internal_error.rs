@@ -71,3 +71,54 @@ fn report(info: &PanicHookInfo<'_>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "ends the process; the next test runs it in one of its own"]
+    fn a_panic() {
+        if std::env::var_os("RING3_TEST_PANIC").is_some() {
+            install();
+            machine_runs(42);
+            machine_at(1000);
+            let thread = std::thread::spawn(|| panic!("two halves\ndo not fit"));
+            let _ = thread.join();
+        }
+    }
+
+    #[test]
+    fn a_mistake_looks_like_one_whichever_thread_makes_it() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "internal_error::tests::a_panic",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("RING3_TEST_PANIC", "1")
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(status::INTERNAL.into()),
+            "{said}"
+        );
+        for words in [
+            "ring3: internal error: two halves do not fit (",
+            "internal_error.rs:",
+            "report it",
+            "version: 0.",
+            "command: ",
+            "seed: 42, after about 1000 instructions",
+        ] {
+            assert!(said.contains(words), "{words:?} is missing from {said}");
+        }
+        for rust in ["panicked at", "stack backtrace", "RUST_BACKTRACE"] {
+            assert!(!said.contains(rust), "{said}");
+        }
+    }
+}

@@ -124,7 +124,7 @@ const RUN: &[Section] = &[
              as they are typed. Ctrl-C sends SIGINT to the program. A second Ctrl-C within a second stops \
              the machine if the program has not reacted, a third one in any case; then the exit status \
              is 130. SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to ring3 are \
-             passed on to the program. A second one of the first four within a second stops the machine.\n\
+             passed on to the program. A second one of the first four stops the machine as a second Ctrl-C does.\n\
              A program that waits makes no one wait: virtual time skips to the next event, so sleep 60 \
              returns at once. Only while the program has the terminal does waiting take as long as it \
              would elsewhere.",
@@ -421,7 +421,11 @@ pub fn manual(
         .manual("Ring3 Manual");
     page.render_title(out)?;
     page.render_name_section(out)?;
-    page.render_synopsis_section(out)?;
+    let usage = command.clone().render_usage().to_string();
+    let mut synopsis = Roff::new();
+    synopsis.control("SH", ["SYNOPSIS"]);
+    synopsis.text([bold(usage.trim_start_matches("Usage: "))]);
+    synopsis.to_writer(out)?;
     page.render_description_section(out)?;
     if command.get_opts().next().is_some() || command.get_positionals().next().is_some() {
         page.render_options_section(out)?;

@@ -181,18 +181,14 @@ impl Report {
             ),
         );
         text += &row("exit status", run.exit_status.to_string());
+        let before = match (run.instructions_before, host.from_snapshot) {
+            (0, _) => String::new(),
+            (count, Some(true)) => format!(" (and {} kept in a snapshot)", grouped(count)),
+            (count, _) => format!(" (and {} for the guest's start)", grouped(count)),
+        };
         text += &row(
             "instructions",
-            format!(
-                "{} (and {} before, {})",
-                grouped(run.instructions),
-                grouped(run.instructions_before),
-                match host.from_snapshot {
-                    Some(true) => "kept in a snapshot",
-                    Some(false) => "for the guest's start",
-                    None => "none of them skipped",
-                }
-            ),
+            format!("{}{before}", grouped(run.instructions)),
         );
         text += &row(
             "simulated time",

@@ -1,6 +1,6 @@
 //! `ring3 run`: a program of the host in the default guest, as if it were local.
 
-use crate::boot::boot_failure;
+use crate::boot::{OUTPUT_DELAY, boot_failure};
 use crate::ending::{self, ConsoleTail};
 use crate::failure::{Failure, Result, status};
 use crate::inbox::Inbox;
@@ -471,6 +471,7 @@ struct Run {
     impatience: Impatience,
     /// What the program wrote and nobody has been given yet, in order.
     output: Vec<(Stream, Vec<u8>)>,
+    flushed: Instant,
     stdout: Sink,
     stderr: Sink,
     limit: u64,
@@ -513,6 +514,7 @@ impl Run {
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(link.machine.now())),
             impatience: Impatience::default(),
             output: Vec::new(),
+            flushed: Instant::now(),
             stdout: Sink::stdout(),
             stderr: Sink::stderr(),
             limit,
@@ -545,7 +547,7 @@ impl Run {
                 }
             }
             let waiting: usize = self.output.iter().map(|(_, bytes)| bytes.len()).sum();
-            quiet |= waiting >= OUTPUT_MAX;
+            quiet |= waiting >= OUTPUT_MAX || self.flushed.elapsed() >= OUTPUT_DELAY;
             if (quiet || stop.is_some())
                 && let Some(status) = self.flush()?
             {
@@ -587,6 +589,7 @@ impl Run {
 
     /// Writes what the program wrote. The exit status, if that is useless.
     fn flush(&mut self) -> Result<Option<u8>> {
+        self.flushed = Instant::now();
         for (stream, bytes) in std::mem::take(&mut self.output) {
             let (name, sink) = match stream {
                 Stream::Stdout => ("output", &mut self.stdout),

@@ -1,7 +1,7 @@
 //! Machines that have booted a guest, kept beside the guest's files so that a program starts at once.
 //!
 //! A snapshot belongs to one guest, one set of machine options and one build of ring3: the name says
-//! which. Whoever writes one holds a lock, so that two runs that start together boot only once.
+//! which. Whoever writes one holds a lock, so that two like runs that start together boot only once.
 
 use crate::failure::{Failure, Result};
 use crate::machine_options::MachineOptions;
@@ -13,11 +13,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Snapshots kept per guest; each takes about as much room as the guest uses memory.
-const KEPT_MAX: usize = 6;
+/// Snapshots kept, of all guests together; each takes about as much room as its guest uses memory, 70 MiB
+/// and more.
+const KEPT_MAX: usize = 8;
 const PREFIX: &str = "snapshot-";
 const FACTS: &str = "json";
-const LOCK: &str = ".snapshot-lock";
+const LOCK: &str = "lock";
 
 /// What is worth knowing about a boot besides the machine it led to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,19 +27,31 @@ pub struct BootFacts {
     pub warnings: Vec<String>,
 }
 
+/// The right to make a snapshot.
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Who waits for this file gets the lock all the same; who makes a new one finds the snapshot.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// Where the snapshot of a guest for certain options is or will be.
 pub struct Place {
     folder: PathBuf,
     name: String,
-    build: String,
 }
 
 impl Place {
     /// For this guest and these options.
     pub fn new(guest: &Guest, options: &MachineOptions) -> Place {
-        let build = build();
         let name = format!(
-            "{PREFIX}{build}-{}cpu-{}k-seed{}-{}",
+            "{PREFIX}{}-{}cpu-{}k-seed{}-{}",
+            build(),
             options.cpus,
             options.mem >> 10,
             options.seed,
@@ -47,7 +60,6 @@ impl Place {
         Place {
             folder: guest.folder().to_owned(),
             name,
-            build,
         }
     }
 
@@ -81,17 +93,14 @@ impl Place {
 
     /// Keeps others from making the same snapshot while the result lives. `None` where the folder
     /// cannot be written to: then nothing will be kept.
-    pub fn lock(&self, waiting: &mut dyn FnMut()) -> Option<File> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(LOCK))
-            .ok()?;
+    pub fn lock(&self, waiting: &mut dyn FnMut()) -> Option<Lock> {
+        let path = self.folder.join(format!(".{}.{LOCK}", self.name));
+        let file = File::options().create(true).append(true).open(&path).ok()?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             waiting();
             flock(&file, FlockOperation::LockExclusive).ok()?;
         }
-        Some(file)
+        Some(Lock { path, _file: file })
     }
 
     /// Keeps the machine.
@@ -115,21 +124,22 @@ impl Place {
         Ok(())
     }
 
-    /// Removes snapshots of other builds, which nobody can use, and the longest unused ones.
+    /// Removes the longest unused snapshots so that there is room for one more.
     fn make_room(&self) {
-        let usable = format!("{PREFIX}{}-", self.build);
-        let mut found = of_guest(&self.folder);
-        found.sort_by_key(|(path, _)| {
+        let guests = self.folder.parent().map(fs::read_dir);
+        let mut found: Vec<PathBuf> = guests
+            .into_iter()
+            .flatten()
+            .flatten()
+            .flatten()
+            .flat_map(|guest| of_guest(&guest.path()))
+            .collect();
+        found.sort_by_key(|path| {
             let used = fs::metadata(path).and_then(|about| about.modified()).ok();
             std::cmp::Reverse(used)
         });
-        let mut kept = 0;
-        for (path, name) in found {
-            if name.starts_with(&usable) && kept + 1 < KEPT_MAX {
-                kept += 1;
-            } else {
-                remove(&path);
-            }
+        for path in found.iter().skip(KEPT_MAX - 1) {
+            remove(path);
         }
     }
 }
@@ -139,19 +149,17 @@ fn remove(path: &Path) {
     let _ = fs::remove_file(path.with_extension(FACTS));
 }
 
-/// The snapshots in a guest's folder: path and name.
-pub fn of_guest(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut found: Vec<(PathBuf, String)> = fs::read_dir(folder)
+/// The snapshots in a guest's folder.
+pub fn of_guest(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| {
-            (
-                entry.path(),
-                entry.file_name().to_string_lossy().into_owned(),
-            )
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(PREFIX) && path.extension().is_none_or(|kind| kind != FACTS)
         })
-        .filter(|(_, name)| name.starts_with(PREFIX) && !name.ends_with(".json"))
         .collect();
     found.sort();
     found
@@ -160,7 +168,7 @@ pub fn of_guest(folder: &Path) -> Vec<(PathBuf, String)> {
 /// Removes all snapshots in a guest's folder; returns how many there were.
 pub fn remove_all(folder: &Path) -> usize {
     let found = of_guest(folder);
-    for (path, _) in &found {
+    for path in &found {
         remove(path);
     }
     found.len()

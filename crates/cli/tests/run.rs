@@ -271,10 +271,8 @@ fn snapshots() -> Vec<std::path::PathBuf> {
         .flat_map(|guest| std::fs::read_dir(guest.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
         .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with("snapshot-")
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("snapshot-") && !name.ends_with(".json")
         })
         .collect()
 }
@@ -555,4 +553,27 @@ fn a_person_has_a_console() {
     person.waits_for("ready\r\n");
     person.types("\x01x");
     assert_eq!(person.ends().0, Some(0));
+}
+
+#[test]
+fn guests_are_listed_with_what_they_are() {
+    if !has_guest() {
+        return;
+    }
+    let identity = stdout(&run(["guest", "build"])).trim().to_owned();
+    let listed = stdout(&run(["guest", "list", "--json"]));
+    let line = listed
+        .lines()
+        .find(|line| line.contains(&format!("\"{identity}\"")))
+        .expect("it is listed");
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(value["kind"], "guest");
+    assert!(value["kernel"].as_str().unwrap().contains("6.1"));
+    assert_eq!(value["damage"], serde_json::Value::Null);
+    // Snapshots are mostly holes; what they take is what counts.
+    assert!(value["bytes"].as_u64().unwrap() < 2 << 30, "{line}");
+    assert!(stdout(&run(["guest", "list"])).contains(&identity));
+    // By its whole name, it can be run in.
+    let output = in_guest(&["--guest", &identity], &["/bin/echo", "here"]);
+    assert_eq!(stdout(&output), "here\n", "{}", stderr(&output));
 }

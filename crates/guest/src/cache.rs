@@ -14,6 +14,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Problem, Result};
@@ -215,7 +216,8 @@ fn bytes_below(folder: &Path) -> u64 {
     entries
         .map(|entry| match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
-            Ok(metadata) => metadata.len(),
+            // What it takes on the disk: snapshots are mostly holes.
+            Ok(metadata) => metadata.blocks() * 512,
             Err(_) => 0,
         })
         .sum()

@@ -1,9 +1,5 @@
-//! What a host program needs besides [`Machine::run`]: to look up now and then without changing the
-//! run, and numbers to show.
-//!
-//! [`Machine::run`] shortens the last slice to meet its limit exactly, so a caller who used small
-//! limits to stay responsive would change whose turn it is. [`Machine::run_briefly`] returns between
-//! slices that are as long as ever: however often it is called, the run is the same.
+//! What a host program needs besides [`Machine::run`]: to look up now and then, also when the guest
+//! has nothing to do, and numbers to show.
 
 use crate::machine::{Machine, Stop};
 
