@@ -374,7 +374,7 @@ mod tests {
             Err(MemoryMapError::NotPages { .. })
         ));
         assert!(matches!(
-            MemoryMap::pc(u64::MAX & !0xfff),
+            MemoryMap::pc(!0xfff),
             Err(MemoryMapError::TooLarge { .. })
         ));
         assert!(MemoryMap::pc((1 << 46) - (1 << 30)).is_ok());

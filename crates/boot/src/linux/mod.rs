@@ -250,7 +250,7 @@ fn identity_page_tables(placement: &mut Placement) -> Result<GuestPhys, Placemen
     }
     for page in 0..DIRECTORIES * ENTRIES {
         entries[(2 * ENTRIES + page) as usize] =
-            page * LARGE_PAGE | paging::P | paging::RW | paging::PS;
+            (page * LARGE_PAGE) | paging::P | paging::RW | paging::PS;
     }
     let bytes = entries.into_iter().flat_map(u64::to_le_bytes).collect();
     placement.put_bytes(root, bytes, "page tables");
