@@ -1,8 +1,8 @@
 //! Booting Linux: the zero page, page tables, and the entries.
 //!
 //! Source: Linux kernel documentation, "The Linux/x86 Boot Protocol", "64-bit Boot Protocol" and
-//! "Zero Page"; for PVH, Xen's "x86/HVM direct boot ABI". Not offered: 16-bit and 32-bit entries, EFI, more than one
-//! initial file system that isn't simply appended, `setup_data`, screens.
+//! "Zero Page"; for PVH, Xen's "x86/HVM direct boot ABI". Not offered: 16-bit and 32-bit entries,
+//! EFI, `setup_data`, screens.
 
 mod pvh;
 pub mod spec;
