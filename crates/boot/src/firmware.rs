@@ -6,7 +6,9 @@
 
 use crate::acpi::{AcpiError, AcpiImage, AcpiParameters};
 use crate::boot::BootError;
-use crate::memory::{BIOS_AREA, CONVENTIONAL_END, EBDA_END, EXTENDED_START, MemoryKind, PhysRange};
+use crate::memory::{
+    BIOS_AREA, CONVENTIONAL_END, EBDA_END, EXTENDED_START, MemoryKind, MemoryMapEntry, PhysRange,
+};
 use crate::placement::{Placement, Side};
 use ring3_arch::{GuestPhys, PAGE_SIZE};
 
@@ -71,15 +73,22 @@ fn install_acpi(
     parameters: &AcpiParameters,
 ) -> Result<GuestPhys, BootError> {
     let low_end = placement.map().low_end();
-    for range in parameters.reserved_ranges() {
-        // A device that stands in RAM would never be reached.
-        if placement.map().is_backed(range) {
+    // A device that stands in RAM would never be reached.
+    let outside_ram = |placement: &Placement, range: PhysRange, what: &str| {
+        let overlaps = |e: &MemoryMapEntry| e.kind == MemoryKind::Ram && e.range.overlaps(range);
+        if placement.map().entries().iter().any(overlaps) {
             return Err(AcpiError {
-                reason: format!("a device's registers at {range} are in the midst of RAM"),
-            }
-            .into());
+                reason: format!("{what} at {range} is in the midst of RAM"),
+            });
         }
+        Ok(())
+    };
+    for range in parameters.reserved_ranges() {
+        outside_ram(placement, range, "a device")?;
         placement.set_kind(range, MemoryKind::Reserved);
+    }
+    for window in parameters.pci.iter().flat_map(|pci| &pci.memory_windows) {
+        outside_ram(placement, *window, "a PCI memory window")?;
     }
     let size = AcpiImage::build(parameters, GuestPhys(0))?.tables.len() as u64;
     let extended =

@@ -11,7 +11,7 @@
 mod dsdt;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use tables::{AcpiImage, OEM_ID, OEM_TABLE_ID};
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 const BASE: GuestPhys = GuestPhys(0x1ff_0000);
 
-fn pc(processors: u32) -> AcpiParameters {
+pub(crate) fn pc(processors: u32) -> AcpiParameters {
     AcpiParameters {
         processors: (0..processors).map(ApicId).collect(),
         local_apic_address: 0xfee0_0000,

@@ -1,8 +1,8 @@
 //! Booting Linux: the zero page, page tables, and the entries.
 //!
 //! Source: Linux kernel documentation, "The Linux/x86 Boot Protocol", "64-bit Boot Protocol" and
-//! "Zero Page"; for PVH see [`self::pvh`]. Not offered: 16-bit and 32-bit entries, EFI, more than one
-//! initial file system that isn't simply appended, `setup_data`, screens.
+//! "Zero Page"; for PVH, Xen's "x86/HVM direct boot ABI". Not offered: 16-bit and 32-bit entries,
+//! EFI, `setup_data`, screens.
 
 mod pvh;
 pub mod spec;
@@ -250,7 +250,7 @@ fn identity_page_tables(placement: &mut Placement) -> Result<GuestPhys, Placemen
     }
     for page in 0..DIRECTORIES * ENTRIES {
         entries[(2 * ENTRIES + page) as usize] =
-            page * LARGE_PAGE | paging::P | paging::RW | paging::PS;
+            (page * LARGE_PAGE) | paging::P | paging::RW | paging::PS;
     }
     let bytes = entries.into_iter().flat_map(u64::to_le_bytes).collect();
     placement.put_bytes(root, bytes, "page tables");

@@ -1,8 +1,9 @@
 //! Linux, through each of its entries.
 
 use crate::machine::{self, RAM_BYTES};
+use ring3_arch::GuestPhys;
 use ring3_boot::initramfs::{ArchiveWriter, Device};
-use ring3_boot::{BootParameters, Entry, KernelImage, MemoryMap, Module};
+use ring3_boot::{BootParameters, Entry, KernelImage, MemoryMap, Module, PhysRange};
 use std::path::PathBuf;
 
 /// The kernel to test with, or `None` with a message.
@@ -220,6 +221,38 @@ fn boots(entry: Entry) {
     ] {
         assert!(!log.contains(unexpected), "\"{unexpected}\" is in:\n{log}");
     }
+}
+
+/// The kernel proper comes out of a distribution's kernel, and looks like Linux.
+#[test]
+fn a_distribution_kernel_is_understood() {
+    let Some(file) = kernel() else {
+        return;
+    };
+    let KernelImage::BzImage(image) = KernelImage::parse(file).unwrap() else {
+        panic!("not a bzImage")
+    };
+    let version = image.version().expect("Linux says its version");
+    println!("{version}, {}", image.payload_format().unwrap());
+    let inside = image.extract().unwrap();
+    // CONFIG_PHYSICAL_START of every distribution; the first instruction is at the entry.
+    assert_eq!(inside.entry.0, 0x100_0000);
+    assert_eq!(inside.segments[0].physical, inside.entry);
+    // Text, data, per-processor data (linked to address 0), and what is freed after the start.
+    assert_eq!(inside.segments.len(), 4);
+    assert_eq!(inside.segments[0].virtual_address, 0xffff_ffff_8100_0000);
+    assert_eq!(inside.segments[2].virtual_address, 0);
+    assert!(inside.pvh_entry.is_some_and(|e| {
+        inside.segments[0]
+            .range()
+            .contains(PhysRange::new(GuestPhys(e.into()), 1).unwrap())
+    }));
+    let banner = format!("Linux version {} ", version.split(' ').next().unwrap());
+    let text = inside.segment_bytes(&inside.segments[0]);
+    assert!(
+        text.windows(banner.len()).any(|w| w == banner.as_bytes()),
+        "\"{banner}\" is not in the kernel"
+    );
 }
 
 #[test]

@@ -166,15 +166,7 @@ pub fn run(qemu: &str, name: &str, image: &BootImage, extra: &[&str]) -> Outcome
     let scratch = Scratch::new(name);
     let rom = scratch.file("rom", &rom(image.start));
     let mut command = Command::new(qemu);
-    command.args(["-M", "pc", "-accel", "tcg", "-m", "512M", "-nodefaults"]);
-    command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
     command.arg("-bios").arg(&rom);
-    let serial = scratch.0.join("serial");
-    let exit = format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4");
-    command.args(["-device", &exit]);
-    command
-        .arg("-serial")
-        .arg(format!("file:{}", serial.display()));
     let shadow = SHADOW_START as usize..SHADOW_END as usize;
     for (label, bytes, address) in [
         ("low", &ram.0[..0xa_0000], 0),
