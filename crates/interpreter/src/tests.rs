@@ -217,3 +217,26 @@ fn speed() {
         outcome.instructions as f64 / seconds / 1e6
     );
 }
+
+/// The same for vectors: SSE, as in most programs. `cargo test --release -p ring3-interpreter speed
+/// -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, run by hand"]
+fn speed_of_vectors() {
+    // loop: movaps xmm0, [rsi]; addps xmm0, xmm1; movdqa xmm2, [rsi+16]; paddd xmm2, xmm3; pxor xmm0,
+    // xmm2; mulsd xmm5, xmm4; pshufd xmm6, xmm0, 0x1b; movaps [rsi+32], xmm6; dec r10; jnz loop
+    let code = [
+        0x0f, 0x28, 0x06, 0x0f, 0x58, 0xc1, 0x66, 0x0f, 0x6f, 0x56, 0x10, 0x66, 0x0f, 0xfe, 0xd3,
+        0x66, 0x0f, 0xef, 0xc2, 0xf2, 0x0f, 0x59, 0xec, 0x66, 0x0f, 0x70, 0xf0, 0x1b, 0x0f, 0x29,
+        0x76, 0x20, 0x49, 0xff, 0xca, 0x75, 0xdb,
+    ];
+    let mut world = world(&code);
+    world.cpu.set_reg(Reg::Rsi, 0x5000);
+    let start = std::time::Instant::now();
+    let outcome = world.run(500_000_000);
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "{:.1} million instructions per second",
+        outcome.instructions as f64 / seconds / 1e6
+    );
+}
