@@ -104,7 +104,7 @@ impl BlockStore {
 
     /// The fetch-cache tag of a processor in its current mode.
     pub(crate) fn tag(&self, epoch: u64, fetch_key: u32) -> u64 {
-        epoch << 32 | (self.generation & 0xfffff) << 12 | u64::from(fetch_key)
+        epoch << 32 | (self.generation & 0x3ffff) << 14 | u64::from(fetch_key)
     }
 
     /// Throws everything away.

@@ -5,27 +5,31 @@ use crate::forms::iced_x86::Register;
 use crate::forms::{Address, Encoded, Form, Operands};
 use ring3_arch::cpuid::Feature;
 
-/// What x86-64-v2 consists of, and the extensions that have meanings here.
+/// What x86-64-v3 consists of, and the extensions that have meanings here.
 fn features() -> FeatureSet {
     use Feature::*;
     FeatureSet::of(&[
         Fpu, Tsc, Msr, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Cmpxchg16b, Sse41,
         Sse42, Movbe, Popcnt, Xsave, Rdrand, Fsgsbase, Invpcid, Rdseed, Smap, Waitpkg, Rdpid,
         Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm, Aes, Pclmulqdq, Sha,
-        Gfni, Lzcnt, Bmi1, Movdiri,
+        Gfni, Lzcnt, Bmi1, Movdiri, Avx, Avx2, Fma, F16c, Bmi2, Adx, Vaes, Vpclmulqdq, Clflushopt, Clwb,
+        Serialize,
     ])
 }
 
 /// Picks the same each time.
 struct Fixed {
     number: usize,
+    drawn: usize,
     memory: bool,
     base: Register,
 }
 
 impl Operands for Fixed {
     fn below(&mut self, bound: usize) -> usize {
-        self.number % bound
+        // Not the same register each time: gathers want three.
+        self.drawn += 1;
+        (self.number + self.drawn) % bound
     }
     fn prefers_memory(&mut self) -> bool {
         self.memory
@@ -66,6 +70,7 @@ fn examples(form: Form, size: CodeSize) -> Vec<Encoded> {
         for number in 0..8 {
             let mut operands = Fixed {
                 number,
+                drawn: 0,
                 memory,
                 base: base_of(size),
             };
@@ -234,13 +239,22 @@ fn every_form_with_vector_registers_asks_whether_they_can_be_used() {
     let is_vector = |kind: &K| {
         matches!(
             kind,
-            K::xmm_reg | K::xmm_rm | K::xmm_or_mem | K::mm_reg | K::mm_rm | K::mm_or_mem
+            K::xmm_reg
+                | K::xmm_rm
+                | K::xmm_or_mem
+                | K::ymm_reg
+                | K::ymm_rm
+                | K::ymm_or_mem
+                | K::mm_reg
+                | K::mm_rm
+                | K::mm_or_mem
         )
     };
     let switched = CodeMode {
         x87: Usability::NotAvailable,
         mmx: Usability::NotAvailable,
         sse: Usability::NotAvailable,
+        avx: Usability::NotAvailable,
         ..mode_of(CodeSize::Bits64)
     };
     let mut count = 0;
