@@ -10,7 +10,7 @@ use crate::routine::floating::{float_op, packed_op, simd_exception};
 use crate::routine::segment;
 use crate::state::Cpu;
 use ring3_arch::Fault;
-use ring3_arithmetic::float::{self, FloatShape, FusedOp, FusedOrder, float, float3};
+use ring3_arithmetic::float::{self, FloatShape, FusedOp, FusedOrder, float, float_256, float3};
 use ring3_arithmetic::packed::{Packed3Op, PackedOp, WideOp, packed, packed3, wide};
 use ring3_isa::{Op, Reg, Uop};
 
@@ -190,11 +190,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             set_low(cpu, u, result);
         }
         Op::VPacked3Y => {
-            let (a, b, c) = (
-                whole(cpu, u.va()),
-                whole(cpu, u.vb()),
-                whole(cpu, u.vc()),
-            );
+            let (a, b, c) = (whole(cpu, u.va()), whole(cpu, u.vb()), whole(cpu, u.vc()));
             let result = [0, 1].map(|n| packed3(packed3_op(u), a[n], b[n], c[n]));
             set(cpu, u, result);
         }
@@ -213,11 +209,21 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             set_low(cpu, u, packed(packed_op(u), a, b.into(), u.imm as u8));
         }
         Op::VWideZ => {
-            let [low, _] = wide(wide_op(u), whole(cpu, u.va()), whole(cpu, u.vb()), u.imm as u8);
+            let [low, _] = wide(
+                wide_op(u),
+                whole(cpu, u.va()),
+                whole(cpu, u.vb()),
+                u.imm as u8,
+            );
             set_low(cpu, u, low);
         }
         Op::VWideY => {
-            let result = wide(wide_op(u), whole(cpu, u.va()), whole(cpu, u.vb()), u.imm as u8);
+            let result = wide(
+                wide_op(u),
+                whole(cpu, u.va()),
+                whole(cpu, u.vb()),
+                u.imm as u8,
+            );
             set(cpu, u, result);
         }
         Op::VFloatZ => {
@@ -338,11 +344,8 @@ fn float_halves(
     a: [u128; 2],
     b: [u128; 2],
 ) -> Result<[u128; 2], ring3_arithmetic::SimdException> {
-    let op = float_op(u);
-    cpu.mxcsr.both_halves(|n, mxcsr| {
-        let immediate = (u.imm >> (8 * n)) as u8;
-        float(op, a[n], b[n], immediate, mxcsr)
-    })
+    let immediates = [u.imm as u8, (u.imm >> 8) as u8];
+    float_256(float_op(u), a, b, immediates, &mut cpu.mxcsr)
 }
 
 // --- memory element by element ---------------------------------------------------------------------

@@ -207,8 +207,12 @@ fn set_operand(
         }
         K::r8_or_mem | K::r8_reg | K::r8_opcode => general(1, size, operands),
         K::r16_or_mem | K::r16_reg | K::r16_rm | K::r16_opcode => general(2, size, operands),
-        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode | K::r32_vvvv => general(4, size, operands),
-        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode | K::r64_vvvv => general(8, size, operands),
+        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode | K::r32_vvvv => {
+            general(4, size, operands)
+        }
+        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode | K::r64_vvvv => {
+            general(8, size, operands)
+        }
         K::r16_reg_mem => general(2, size, operands),
         K::r32_reg_mem => general(4, size, operands),
         K::r64_reg_mem => general(8, size, operands),

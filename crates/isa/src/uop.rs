@@ -1242,7 +1242,10 @@ mod tests {
             // Legacy SSE knows no upper halves.
             if !op.is_vex_vector() {
                 assert!(!info.reads_upper, "{op:?}");
-                assert!(matches!(info.upper, Upper::Untouched | Upper::Kept), "{op:?}");
+                assert!(
+                    matches!(info.upper, Upper::Untouched | Upper::Kept),
+                    "{op:?}"
+                );
             } else {
                 assert!(info.upper != Upper::Kept, "{op:?}");
             }

@@ -399,7 +399,8 @@ impl Case {
             // Often partly beyond the memory that exists.
             let target = if random.chance(2) {
                 let edge = random.pick(&[SCRATCH, SCRATCH + SCRATCH_BYTES as u64]);
-                edge.wrapping_add(random.below(3 * bytes)).wrapping_sub(2 * bytes)
+                edge.wrapping_add(random.below(3 * bytes))
+                    .wrapping_sub(2 * bytes)
             } else {
                 place(random, bytes, false)
             };

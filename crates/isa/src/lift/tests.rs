@@ -12,8 +12,8 @@ fn features() -> FeatureSet {
         Fpu, Tsc, Msr, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Cmpxchg16b, Sse41,
         Sse42, Movbe, Popcnt, Xsave, Rdrand, Fsgsbase, Invpcid, Rdseed, Smap, Waitpkg, Rdpid,
         Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm, Aes, Pclmulqdq, Sha,
-        Gfni, Lzcnt, Bmi1, Movdiri, Avx, Avx2, Fma, F16c, Bmi2, Adx, Vaes, Vpclmulqdq, Clflushopt, Clwb,
-        Serialize,
+        Gfni, Lzcnt, Bmi1, Movdiri, Avx, Avx2, Fma, F16c, Bmi2, Adx, Vaes, Vpclmulqdq, Clflushopt,
+        Clwb, Serialize,
     ])
 }
 

@@ -695,12 +695,8 @@ fn conversion(i: &Instruction) -> Option<FloatOp> {
         M::Cvtsi2sd | M::Vcvtsi2sd => {
             wide(FloatOp::Cvtsi2sd32, FloatOp::Cvtsi2sd64, bytes_of_source)
         }
-        M::Cvtss2si | M::Vcvtss2si => {
-            wide(FloatOp::Cvtss2si32, FloatOp::Cvtss2si64, bytes_of_op0)
-        }
-        M::Cvtsd2si | M::Vcvtsd2si => {
-            wide(FloatOp::Cvtsd2si32, FloatOp::Cvtsd2si64, bytes_of_op0)
-        }
+        M::Cvtss2si | M::Vcvtss2si => wide(FloatOp::Cvtss2si32, FloatOp::Cvtss2si64, bytes_of_op0),
+        M::Cvtsd2si | M::Vcvtsd2si => wide(FloatOp::Cvtsd2si32, FloatOp::Cvtsd2si64, bytes_of_op0),
         M::Cvttss2si | M::Vcvttss2si => {
             wide(FloatOp::Cvttss2si32, FloatOp::Cvttss2si64, bytes_of_op0)
         }
@@ -845,7 +841,9 @@ fn extraction(mnemonic: Mnemonic) -> Option<(PackedOp, Size)> {
     Some(match mnemonic {
         Mnemonic::Pextrb | Mnemonic::Vpextrb => (PackedOp::Pextrb, Size::B1),
         Mnemonic::Pextrw | Mnemonic::Vpextrw => (PackedOp::Pextrw, Size::B2),
-        Mnemonic::Pextrd | Mnemonic::Vpextrd | Mnemonic::Extractps | Mnemonic::Vextractps => (PackedOp::Pextrd, Size::B4),
+        Mnemonic::Pextrd | Mnemonic::Vpextrd | Mnemonic::Extractps | Mnemonic::Vextractps => {
+            (PackedOp::Pextrd, Size::B4)
+        }
         Mnemonic::Pextrq | Mnemonic::Vpextrq => (PackedOp::Pextrq, Size::B8),
         Mnemonic::Pmovmskb | Mnemonic::Vpmovmskb => (PackedOp::Pmovmskb, Size::B4),
         Mnemonic::Movmskps | Mnemonic::Vmovmskps => (PackedOp::Movmskps, Size::B4),
