@@ -20,5 +20,5 @@ mod vex;
 pub use boundary::{Boundary, after_one, at_boundary, before_one, deliver_fault};
 pub use execute::{Flow, adjust_stack_fault, execute};
 pub use memory::{FunctionalMemory, Memory, RamDma, Stop, StopReason};
-pub use model::CpuModel;
+pub use model::{CpuKind, CpuModel};
 pub use state::{Activity, Cpu, Shadow};

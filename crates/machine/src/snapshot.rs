@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 const MAGIC: [u8; 16] = *b"RING3 SNAPSHOT\r\n";
 /// Raised whenever the meaning of a snapshot changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, padding, state length, state hash.
 const PROLOGUE: u64 = 40;
 /// A state larger than this is not one.
@@ -191,7 +191,7 @@ impl Machine {
             return Err(damaged("its memory does not match its hash"));
         }
         let mut machine = Machine::with_ram(state.config, ram);
-        let model = Arc::new(CpuModel::new(machine.config.cpus));
+        let model = Arc::new(CpuModel::of(machine.config.cpu, machine.config.cpus));
         machine.cpus = state.cpus;
         for cpu in &mut machine.cpus {
             cpu.model = model.clone();
