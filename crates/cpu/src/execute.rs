@@ -731,6 +731,27 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         }};
     }
 
+    macro_rules! low_half {
+        ($a:ident, $b:ident => $result:expr) => {{
+            let ($a, $b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            vex::set_low(cpu, u, $result);
+        }};
+    }
+    macro_rules! both_halves {
+        ($a:ident, $b:ident => $result:expr) => {{
+            let (a, b) = (vex::whole(cpu, u.va()), vex::whole(cpu, u.vb()));
+            let half = |$a: u128, $b: u128| $result;
+            vex::set(cpu, u, [half(a[0], b[0]), half(a[1], b[1])]);
+        }};
+    }
+    macro_rules! scalar_zeroing {
+        ($element:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            let result = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
+            vex::set_low(cpu, u, with_low(a, result.into(), <$element>::BITS));
+        }};
+    }
+
     match u.op {
         Op::MovImm => cpu.set_reg(u.dst, u.imm as u64),
         Op::Mov64 => {
@@ -1363,6 +1384,62 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::VCvttsd2si32 => to_general!(u64, cvtt_sd_to_i32),
         Op::VCvttsd2si64 => to_general!(u64, cvtt_sd_to_i64),
 
+        Op::VMovZ => {
+            let low = cpu.vectors[u.va()];
+            vex::set_low(cpu, u, low);
+        }
+        Op::VMovY => {
+            let value = vex::whole(cpu, u.va());
+            vex::set(cpu, u, value);
+        }
+        Op::VLoad128Z => {
+            let at = address(cpu, u);
+            if !is_aligned(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            let low = m.load128(at)?;
+            vex::set_low(cpu, u, low);
+        }
+        Op::VLoad64Z => {
+            let low = m.load::<8>(address(cpu, u))?;
+            vex::set_low(cpu, u, low.into());
+        }
+        Op::VLoad32Z => {
+            let low = m.load::<4>(address(cpu, u))?;
+            vex::set_low(cpu, u, low.into());
+        }
+        Op::VLoad256 => {
+            let at = address(cpu, u);
+            if !is_aligned_256(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            let value = m.load256(at)?;
+            vex::set(cpu, u, value);
+        }
+        Op::VStore256 => {
+            let at = address(cpu, u);
+            if !is_aligned_256(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            m.store256(at, vex::whole(cpu, u.vdst()))?;
+        }
+        Op::VImmZ => vex::set_low(cpu, u, (u.imm as u64).into()),
+        Op::VAndZ => low_half!(a, b => a & b),
+        Op::VAndNotZ => low_half!(a, b => !a & b),
+        Op::VOrZ => low_half!(a, b => a | b),
+        Op::VXorZ => low_half!(a, b => a ^ b),
+        Op::VAndY => both_halves!(a, b => a & b),
+        Op::VAndNotY => both_halves!(a, b => !a & b),
+        Op::VOrY => both_halves!(a, b => a | b),
+        Op::VXorY => both_halves!(a, b => a ^ b),
+        Op::VAddssZ => scalar_zeroing!(u32, add_ss),
+        Op::VAddsdZ => scalar_zeroing!(u64, add_sd),
+        Op::VSubssZ => scalar_zeroing!(u32, sub_ss),
+        Op::VSubsdZ => scalar_zeroing!(u64, sub_sd),
+        Op::VMulssZ => scalar_zeroing!(u32, mul_ss),
+        Op::VMulsdZ => scalar_zeroing!(u64, mul_sd),
+        Op::VDivssZ => scalar_zeroing!(u32, div_ss),
+        Op::VDivsdZ => scalar_zeroing!(u64, div_sd),
         _ if u.op.is_vex_vector() => vex::execute(cpu, m, u)?,
         _ => return routine::execute(cpu, m, u),
     }

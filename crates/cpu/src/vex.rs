@@ -1,38 +1,36 @@
 //! The micro-ops of VEX-encoded vector instructions: results of 128 bits that clear the upper half of
 //! their register, and results of 256 bits.
 //!
-//! Apart from [`mod@crate::execute`] so that the loop of an engine, into which that is inlined, stays
-//! small.
+//! Apart from [`mod@crate::execute`], which has only the most frequent ones, so that the loop of an
+//! engine, into which that is inlined, stays small.
 
-use crate::execute::{address, is_aligned_256, with_low};
 use crate::memory::{Memory, Stop, StopReason};
 use crate::routine::floating::{float_op, packed_op, simd_exception};
 use crate::routine::segment;
 use crate::state::Cpu;
-use ring3_arch::Fault;
 use ring3_arithmetic::float::{self, FloatShape, FusedOp, FusedOrder, float, float_256, float3};
 use ring3_arithmetic::packed::{Packed3Op, PackedOp, WideOp, packed, packed3, wide};
 use ring3_isa::{Op, Reg, Uop};
 
 #[inline(always)]
-fn whole(cpu: &Cpu, register: usize) -> [u128; 2] {
+pub(crate) fn whole(cpu: &Cpu, register: usize) -> [u128; 2] {
     [cpu.vectors[register], cpu.uppers[register]]
 }
 
 /// A result of 256 bits.
 #[inline(always)]
-fn set(cpu: &mut Cpu, u: &Uop, [low, high]: [u128; 2]) {
+pub(crate) fn set(cpu: &mut Cpu, u: &Uop, [low, high]: [u128; 2]) {
     cpu.vectors[u.vdst()] = low;
     cpu.uppers[u.vdst()] = high;
 }
 
 /// A result of 128 bits.
 #[inline(always)]
-fn set_low(cpu: &mut Cpu, u: &Uop, low: u128) {
+pub(crate) fn set_low(cpu: &mut Cpu, u: &Uop, low: u128) {
     set(cpu, u, [low, 0]);
 }
 
-/// Executes a micro-op for which [`Op::is_vex_vector`] holds.
+/// Executes a micro-op for which [`Op::is_vex_vector`] holds, other than the most frequent ones.
 ///
 /// # Errors
 /// [`Stop`]; the architectural state is that of the instruction's start, except after a gather, which
@@ -66,13 +64,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             both!(a, b => packed(PackedOp::$op, a, b, 0))
         };
     }
-    macro_rules! scalar {
-        ($element:ty, $f:ident) => {{
-            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
-            let result = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
-            set_low(cpu, u, with_low(a, result.into(), <$element>::BITS));
-        }};
-    }
     macro_rules! float_both {
         ($f:ident) => {{
             let (a, b) = (whole(cpu, u.va()), whole(cpu, u.vb()));
@@ -84,48 +75,9 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
         }};
     }
     match u.op {
-        Op::VMovZ => {
-            let low = cpu.vectors[u.va()];
-            set_low(cpu, u, low);
-        }
-        Op::VMovY => {
-            let value = whole(cpu, u.va());
-            set(cpu, u, value);
-        }
         Op::VZx64Z => {
             let low = cpu.vectors[u.va()] as u64;
             set_low(cpu, u, low.into());
-        }
-        Op::VLoad128Z => {
-            let at = address(cpu, u);
-            if u.x & Uop::ALIGNED != 0 && !at.is_multiple_of(16) {
-                return Err(m.fault(Fault::GP0));
-            }
-            let low = m.load128(at)?;
-            set_low(cpu, u, low);
-        }
-        Op::VLoad64Z => {
-            let low = m.load::<8>(address(cpu, u))?;
-            set_low(cpu, u, low.into());
-        }
-        Op::VLoad32Z => {
-            let low = m.load::<4>(address(cpu, u))?;
-            set_low(cpu, u, low.into());
-        }
-        Op::VLoad256 => {
-            let at = address(cpu, u);
-            if !is_aligned_256(u, at) {
-                return Err(m.fault(Fault::GP0));
-            }
-            let value = m.load256(at)?;
-            set(cpu, u, value);
-        }
-        Op::VStore256 => {
-            let at = address(cpu, u);
-            if !is_aligned_256(u, at) {
-                return Err(m.fault(Fault::GP0));
-            }
-            m.store256(at, whole(cpu, u.vdst()))?;
         }
         Op::VFromGpr32Z => {
             let low = cpu.reg(u.a) as u32;
@@ -135,7 +87,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let low = cpu.reg(u.a);
             set_low(cpu, u, low.into());
         }
-        Op::VImmZ => set_low(cpu, u, (u.imm as u64).into()),
         Op::VZeroUpper => {
             let count = register_count(cpu);
             cpu.uppers[..count].fill(0);
@@ -164,14 +115,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let result = [b, b >> widening(u)].map(|b| packed(packed_op(u), b, b, 0));
             set(cpu, u, result);
         }
-        Op::VAndZ => low!(a, b => a & b),
-        Op::VAndNotZ => low!(a, b => !a & b),
-        Op::VOrZ => low!(a, b => a | b),
-        Op::VXorZ => low!(a, b => a ^ b),
-        Op::VAndY => both!(a, b => a & b),
-        Op::VAndNotY => both!(a, b => !a & b),
-        Op::VOrY => both!(a, b => a | b),
-        Op::VXorY => both!(a, b => a ^ b),
         Op::VPaddbY => packed_both!(Paddb),
         Op::VPadddY => packed_both!(Paddd),
         Op::VPaddqY => packed_both!(Paddq),
@@ -247,14 +190,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<()
             let [low, high] = completed!(float_halves(cpu, u, b, b));
             set_low(cpu, u, u128::from(low as u64) | high << 64);
         }
-        Op::VAddssZ => scalar!(u32, add_ss),
-        Op::VAddsdZ => scalar!(u64, add_sd),
-        Op::VSubssZ => scalar!(u32, sub_ss),
-        Op::VSubsdZ => scalar!(u64, sub_sd),
-        Op::VMulssZ => scalar!(u32, mul_ss),
-        Op::VMulsdZ => scalar!(u64, mul_sd),
-        Op::VDivssZ => scalar!(u32, div_ss),
-        Op::VDivsdZ => scalar!(u64, div_sd),
         Op::VAddpsY => float_both!(add_ps),
         Op::VAddpdY => float_both!(add_pd),
         Op::VSubpsY => float_both!(sub_ps),
