@@ -42,7 +42,7 @@ pub struct Options {
     pub no_qemu: bool,
 
     /// The processor that QEMU emulates (its option -cpu)
-    #[arg(long, value_name = "MODEL", default_value = "max")]
+    #[arg(long, value_name = "MODEL", default_value = "qemu64")]
     pub qemu_cpu: String,
 
     /// A tenth of the work, once: to see that it works, not to compare

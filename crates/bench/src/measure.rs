@@ -166,6 +166,7 @@ impl Bench<'_> {
             let mut row = ProgramRow {
                 name: program.name.into(),
                 command: program.command(divisor),
+                two_processors: program.uses_two_processors(),
                 ring3: Vec::new(),
                 qemu: Vec::new(),
             };

@@ -110,6 +110,12 @@ pub const PROGRAMS: &[Program] = &[
 ];
 
 impl Program {
+    /// Whether it keeps two processors busy by turns. What QEMU takes for these depends on how the host's scheduler
+    /// treats its threads, so they have a mean of their own.
+    pub fn uses_two_processors(&self) -> bool {
+        self.variant == "2"
+    }
+
     /// The line that makes the guest run it, with this part of the work.
     pub fn command(&self, divisor: u64) -> String {
         let amount = (self.amount / divisor).max(1);
