@@ -50,6 +50,13 @@ pub const PROGRAMS: &[Program] = &[
         "",
         "integer mix: interpreter, sorting, division",
     ),
+    program(
+        "code",
+        "code",
+        20,
+        "",
+        "a thousand functions one after the other",
+    ),
     program("chase", "chase", 40, "", "pointer chase over 4 MB"),
     program("sha256", "sha256", 150, "", "SHA-256 in C"),
     program(
