@@ -51,8 +51,8 @@ pub enum Problem {
 }
 
 /// What to do about a file system that is full.
-pub(crate) const NO_SPACE: &str = "the file system is full: make room (ring3 guest clean removes guests that are not in \
-    use), or set XDG_CACHE_HOME to a folder on another one";
+pub(crate) const NO_SPACE: &str = "the file system is full: make room (ring3 guest clean --snapshots removes what is made \
+    again when needed), or set XDG_CACHE_HOME to a folder on another one";
 
 /// A problem, in words.
 #[derive(Debug, Clone)]
