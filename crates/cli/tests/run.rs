@@ -410,7 +410,8 @@ impl Person {
         };
         // setsid(1) makes the terminal the one that controls ring3.
         let child = Command::new("setsid")
-            .args(["--ctty", env!("CARGO_BIN_EXE_ring3")])
+            .args(["--ctty", "env", "--default-signal"])
+            .arg(env!("CARGO_BIN_EXE_ring3"))
             .args(words)
             .env("XDG_CACHE_HOME", cache())
             .env("TERM", "xterm")
