@@ -69,6 +69,13 @@ enum Held {
     File(Stamp),
 }
 
+impl Contents {
+    /// Whether something stands at this path.
+    pub fn has(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
+}
+
 /// A tree of files for the guest.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
@@ -227,8 +234,19 @@ impl Tree {
             if metadata.is_symlink() {
                 let target = fs::read_link(&host)
                     .map_err(|error| Error::file("read the link", &host, &error))?;
-                self.entries.insert(guest.clone(), Entry::Link { target });
+                self.entries.insert(
+                    guest.clone(),
+                    Entry::Link {
+                        target: target.clone(),
+                    },
+                );
+                // Where a link into the guest's own file systems leads, the guest knows better.
+                let is_the_guests = ["/dev", "/proc", "/sys"].iter().any(|own| {
+                    let target = host.parent().unwrap_or(Path::new("/")).join(&target);
+                    target.starts_with(own)
+                });
                 if host == guest
+                    && !is_the_guests
                     && let Err(error) = self.in_place(&host)
                 {
                     skipped(format!(
@@ -248,6 +266,11 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Whether something stands at this path.
+    pub fn has(&self, path: &Path) -> bool {
+        self.entries.contains_key(path)
     }
 
     /// Leaves out what a guest already holds.
