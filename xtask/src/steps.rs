@@ -3,7 +3,7 @@
 use crate::prerequisites::{GUEST, ORACLES, ensure};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// How a command ended: with a sentence if it failed.
 pub type Outcome = Result<(), String>;
@@ -79,47 +79,22 @@ pub fn demo() -> Outcome {
     }
 }
 
-/// `cargo xtask bench`.
-pub fn bench() -> Outcome {
+/// `cargo xtask bench`: everything after that word is for the program that measures.
+pub fn bench(arguments: &[String]) -> Outcome {
     ensure(&[GUEST])?;
-    cargo_run(["build", "--release", "--package", "ring3-cli"])?;
-    let ring3 = target_folder().join("release/ring3");
-    let measure = |what: &str, words: &[&str]| {
-        eprintln!("xtask: {what}: ring3 {}", words.join(" "));
-        let status = Command::new(&ring3)
-            .args(words)
-            .current_dir(root())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        // 124: the limit was reached, which is how the kernel's start is ended.
-        match status.map(|status| status.code()) {
-            Ok(Some(0 | 124)) => Ok(()),
-            Ok(_) => Err(format!("{what} failed")),
-            Err(error) => Err(format!("ring3 could not be started: {error}")),
-        }
-    };
-    let count = "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done";
-    measure("what must be made first", &["run", "/bin/true"])?;
-    measure(
-        "a kernel starts",
-        &[
-            "boot",
-            "--stats",
-            "--cpus",
-            "1",
-            "--max-instructions",
-            "400M",
-        ],
-    )?;
-    measure(
-        "system calls and switches",
-        &["run", "--stats", "examples/pingpong.c"],
-    )?;
-    measure(
-        "a program by itself",
-        &["run", "--stats", "/bin/sh", "-c", count],
-    )
+    cargo_run([
+        "build",
+        "--release",
+        "--package",
+        "ring3-cli",
+        "--package",
+        "ring3-bench",
+    ])?;
+    let built = target_folder().join("release");
+    run(Command::new(built.join("ring3-bench"))
+        .args(arguments)
+        .arg("--ring3")
+        .arg(built.join("ring3")))
 }
 
 fn target_folder() -> PathBuf {
@@ -182,4 +157,55 @@ pub fn soak() -> Outcome {
             "--include-ignored",
         ])
         .env("SILICON_FACTOR", "20"))
+}
+
+/// `cargo xtask soak fuzz [MINUTES [DOOR]]`: new inputs that reach something new go to `fuzz/corpus`.
+pub fn soak_fuzz(arguments: &[String]) -> Outcome {
+    const DEFAULT_MINUTES: u64 = 10;
+    let minutes: u64 = match arguments.first() {
+        None => DEFAULT_MINUTES,
+        Some(given) => given
+            .parse()
+            .map_err(|_| format!("`{given}` is not a number of minutes"))?,
+    };
+    let folder = root().join("fuzz");
+    let mut doors: Vec<String> = std::fs::read_dir(folder.join("fuzz_targets"))
+        .and_then(|entries| {
+            entries
+                .map(|entry| {
+                    let name = entry?.file_name().to_string_lossy().into_owned();
+                    Ok(name.trim_end_matches(".rs").to_owned())
+                })
+                .collect()
+        })
+        .map_err(|error| format!("the fuzzers cannot be listed: {error}"))?;
+    doors.sort();
+    if let Some(wanted) = arguments.get(1) {
+        if !doors.contains(wanted) {
+            let known = doors.join(", ");
+            return Err(format!("there is no fuzzer `{wanted}`; there are {known}"));
+        }
+        doors = vec![wanted.clone()];
+    }
+    let corpus = folder.join("corpus");
+    cargo_run([
+        "run".as_ref(),
+        "--release".as_ref(),
+        "--package".as_ref(),
+        "ring3-hostile".as_ref(),
+        "--example".as_ref(),
+        "seeds".as_ref(),
+        corpus.as_os_str(),
+    ])?;
+    for door in doors {
+        let time = format!("-max_total_time={}", 60 * minutes);
+        let mut fuzz = Command::new("cargo");
+        fuzz.args(["+nightly", "fuzz", "run", &door, "--", &time])
+            .args(["-max_len=8192", "-timeout=60", "-rss_limit_mb=4096"])
+            .current_dir(root());
+        run(&mut fuzz).map_err(|failure| {
+            format!("{failure}\nIf cargo-fuzz is missing: cargo install cargo-fuzz; rustup toolchain install nightly")
+        })?;
+    }
+    Ok(())
 }
