@@ -978,6 +978,16 @@ mod tests {
         };
         assert_eq!(problem(copy("/proc/version", None)), Problem::Copy);
         assert_eq!(problem(copy("/sys", None)), Problem::Copy);
+        // At another place they can be had, although the host's kernel says that they are empty.
+        let job = copy("/proc/version", Some("/version"))
+            .prepare(&Contents::default(), &mut |_| {})
+            .unwrap();
+        let version = fs::read("/proc/version").unwrap();
+        assert!(
+            job.archive()
+                .windows(version.len())
+                .any(|bytes| bytes == version)
+        );
         // A folder with links into them keeps the links.
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/proc/self/fd", folder.path().join("fd")).unwrap();
