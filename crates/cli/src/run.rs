@@ -404,7 +404,7 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
         }
         console::status_now_and_then(|| {
             format!(
-                "booting Linux {release}: {} s, {} instructions, only this time",
+                "booting Linux {release} (once): {} s, {} instructions",
                 since.elapsed().as_secs(),
                 size::count(link.machine.instructions())
             )
