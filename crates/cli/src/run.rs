@@ -34,7 +34,7 @@ use std::time::Instant;
 /// the working folder's path, its libraries and the files given with --copy; everything else of this
 /// computer is out of its reach. It runs as root of the guest, in a fresh machine each time.
 ///
-/// A C file is compiled with gcc -O2 -g -muintr -pthread and the project's headers, unless --cflags says
+/// A C file is compiled with gcc -O2 -g -muintr -pthread -lm and the project's headers, unless --cflags says
 /// otherwise; also with -mgeneral-regs-only if that is what an interrupt handler in it needs.
 ///
 /// The first run makes the guest (a minute or two, with network access unless the kernel's package
@@ -62,7 +62,7 @@ pub struct Options {
 
     /// Flags for compiling a C file, instead of the default ones
     ///
-    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread]
+    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread -lm]
     #[arg(
         long,
         value_name = "FLAGS",

@@ -218,6 +218,46 @@ fn a_c_file_is_compiled_and_run() {
     assert_eq!(stdout(&output), "contentscontents", "{}", stderr(&output));
 }
 
+/// The sums, sorts, hashes and products of the example, compiled for AVX2, are those of this computer.
+#[test]
+fn a_program_for_a_newer_processor_does_what_it_does_here() {
+    let here = ["avx2", "fma", "bmi1", "bmi2", "f16c", "sse4.2"];
+    let missing = [
+        is_x86_feature_detected!("avx2"),
+        is_x86_feature_detected!("fma"),
+        is_x86_feature_detected!("bmi1"),
+        is_x86_feature_detected!("bmi2"),
+        is_x86_feature_detected!("f16c"),
+        is_x86_feature_detected!("sse4.2"),
+    ];
+    if !has_guest() {
+        return;
+    }
+    if let Some(n) = missing.iter().position(|has| !has) {
+        println!("left out: this computer has no {}", here[n]);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("vectors");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/vectors.c");
+    let compiled = std::process::Command::new("gcc")
+        .args(["-O3", "-march=x86-64-v3", source, "-lm", "-o"])
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let natively = std::process::Command::new(&program).output().unwrap();
+    assert!(natively.stdout.len() > 500);
+    let program = program.to_str().unwrap();
+    for cpu in ["x86-64-v3", "spr"] {
+        let output = in_guest(&["--cpu", cpu], &[program]);
+        assert_eq!(stdout(&output), stdout(&natively), "{}", stderr(&output));
+    }
+    // Where these instructions do not exist it dies of SIGILL.
+    let output = in_guest(&["--cpu", "x86-64-v2"], &[program]);
+    assert_eq!(status(&output), 128 + 4);
+}
+
 #[test]
 fn runs_are_the_same_with_and_without_a_snapshot() {
     if !has_guest() {

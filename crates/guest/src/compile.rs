@@ -18,7 +18,7 @@ use crate::tools;
 include!(concat!(env!("OUT_DIR"), "/include_files.rs"));
 
 /// Flags for C files unless the person gives others: optimised, debuggable, with user-interrupt intrinsics and threads.
-pub const DEFAULT_FLAGS: [&str; 4] = ["-O2", "-g", "-muintr", "-pthread"];
+pub const DEFAULT_FLAGS: [&str; 5] = ["-O2", "-g", "-muintr", "-pthread", "-lm"];
 /// Added where a handler needs it.
 const GENERAL_REGISTERS: &str = "-mgeneral-regs-only";
 /// What GCC says of a handler that would need SSE registers.
@@ -228,7 +228,7 @@ fn explained(source: &Path, output: &Output, flags: &[String], own_flags: bool) 
     }
     if complains(output, "undefined reference") && !own_flags {
         return error.with_hint(&format!(
-            "a library may be missing: --cflags replaces the flags, for instance --cflags \"{} -lm\"",
+            "a library may be missing: --cflags replaces the flags, for instance --cflags \"{} -lNAME\"",
             DEFAULT_FLAGS.join(" ")
         ));
     }
@@ -333,13 +333,19 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("with -O2 -g -muintr -pthread; --cflags"),
+                .contains("with -O2 -g -muintr -pthread -lm; --cflags"),
             "{error}"
         );
+        let (program, _, _folder) = try_source(
+            "int deflate(void *, int); int main(int n, char **v) { return deflate(v, n); }",
+            None,
+        );
+        let error = program.unwrap_err().to_string();
+        assert!(error.contains("-lNAME"), "{error}");
         let (program, _, _folder) = try_source(
             "double sin(double); int main(int n, char **v) { return sin(n); }",
             None,
         );
-        assert!(program.unwrap_err().to_string().contains("-lm"));
+        program.unwrap();
     }
 }
