@@ -62,9 +62,21 @@ pub fn demo() -> Outcome {
     ensure(&[GUEST])?;
     cargo_run(["build", "--release", "--package", "ring3-cli"])?;
     let ring3 = target_folder().join("release/ring3");
-    run(Command::new(ring3)
-        .args(["run", "examples/uipi_sample.c"])
-        .current_dir(root()))
+    let words = ["run", "examples/uipi_sample.c"];
+    eprintln!("xtask: ring3 {}", words.join(" "));
+    let status = Command::new(ring3)
+        .args(words)
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("ring3 could not be started: {error}"))?;
+    match status.code() {
+        Some(0) => {
+            eprintln!("xtask: the program's exit status is 0");
+            Ok(())
+        }
+        Some(other) => Err(format!("the program's exit status is {other}")),
+        None => Err(format!("ring3 was killed ({status})")),
+    }
 }
 
 /// `cargo xtask bench`: everything after that word is for the program that measures.
