@@ -15,10 +15,14 @@ pub struct After<'a> {
     pub end: End,
 }
 
-/// Faults agree. Of kernel addresses, whether a page is present is the kernel's affair.
+/// Where Linux ends the part of the address space that belongs to programs; of what is behind it, it
+/// does not tell whether a page is present.
+const TASK_SIZE: u64 = 0x7fff_ffff_f000;
+
+/// Faults agree.
 fn same_end(native: End, modelled: End, address_open: bool) -> bool {
     let normal = |mut end: End| {
-        if end.address >> 63 != 0 {
+        if end.address >= TASK_SIZE {
             end.error_code &= !page_fault::PRESENT;
         }
         if address_open {

@@ -42,8 +42,8 @@ pub trait Engine {
     /// Its name on command lines.
     fn name(&self) -> &'static str;
 
-    /// Executes at most `limit` instructions.
-    fn run(&mut self, parts: Parts<'_>, limit: u64) -> Stopped;
+    /// Executes at most `limit` instructions; also says how many it executed.
+    fn run(&mut self, parts: Parts<'_>, limit: u64) -> (Stopped, u64);
 
     /// All code may have changed.
     fn forget(&mut self, code: &mut CodeMap);
@@ -66,7 +66,7 @@ impl Engine for Interpreter {
         "interpreter"
     }
 
-    fn run(&mut self, parts: Parts<'_>, limit: u64) -> Stopped {
+    fn run(&mut self, parts: Parts<'_>, limit: u64) -> (Stopped, u64) {
         let Parts {
             cpu,
             tlb,
@@ -75,23 +75,29 @@ impl Engine for Interpreter {
             platform,
             now,
         } = parts;
-        let end = Ticks(now.0 + limit);
+        let mut end = Ticks(now.0 + limit);
+        let mut instructions = 0;
         let mut memory = FunctionalMemory::new(cpu, tlb, ram, code, platform, *now);
-        let outcome = loop {
+        let exit = loop {
             let outcome = ring3_interpreter::run(&mut self.store, cpu, &mut memory, end);
+            instructions += outcome.instructions;
             match outcome.exit {
-                // PAUSE and waits with a time limit: time passes.
-                Exit::Idle(until) if until < end => memory.now = until,
-                _ => break outcome,
+                // PAUSE and waits with a time limit: time passes without instructions.
+                Exit::Idle(until) if until != Ticks::NEVER => {
+                    end.0 += until.0 - memory.now.0;
+                    memory.now = until;
+                }
+                exit => break exit,
             }
         };
         *now = memory.now;
-        match outcome.exit {
-            Exit::Idle(Ticks::NEVER) => Stopped::Halted,
-            Exit::SliceEnd | Exit::Reschedule | Exit::Idle(_) => Stopped::Limit,
+        let stopped = match exit {
+            Exit::Idle(_) => Stopped::Halted,
+            Exit::SliceEnd | Exit::Reschedule => Stopped::Limit,
             Exit::Unimplemented => Stopped::Unimplemented,
             Exit::Shutdown => Stopped::Shutdown,
-        }
+        };
+        (stopped, instructions)
     }
 
     fn forget(&mut self, code: &mut CodeMap) {

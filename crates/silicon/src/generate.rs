@@ -769,6 +769,22 @@ impl Draft<'_> {
         self.patch(end);
     }
 
+    /// Whether a branch depends on flags that an instruction before it leaves undefined. Such a loop may
+    /// end in the machine and not on the host.
+    fn reads_undefined_flags(&self, item: usize) -> bool {
+        let mut undefined = 0;
+        for Item { instruction: i, .. } in &self.items[..item] {
+            let defined = i.rflags_written() | i.rflags_cleared() | i.rflags_set();
+            // Shifts by zero change nothing.
+            if shift(i) {
+                undefined |= i.rflags_modified();
+            } else {
+                undefined = undefined & !defined | i.rflags_undefined();
+            }
+        }
+        self.items[item].instruction.rflags_read() & undefined != 0
+    }
+
     /// Gives every branch a target: the start of some instruction, or the end.
     fn patch(&mut self, end: usize) {
         let base = self.start - code_base(self.size);
@@ -780,7 +796,7 @@ impl Draft<'_> {
             // What comes before an instruction that was prepared for belongs to it, but any start will
             // do. Mostly forward: loops must end.
             let forward = self.items.len() - item;
-            let to = if item > 0 && self.random.chance(4) {
+            let to = if item > 0 && self.random.chance(4) && !self.reads_undefined_flags(item) {
                 self.random.below(item as u64 + 1) as usize
             } else {
                 item + 1 + self.random.below(forward as u64) as usize
@@ -826,6 +842,14 @@ impl Entry {
                 | MemorySize::Fxsave64_512Byte
         )
     }
+}
+
+fn shift(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(
+        i.mnemonic(),
+        Shl | Sal | Shr | Sar | Shld | Shrd | Rol | Ror | Rcl | Rcr
+    )
 }
 
 /// Bytes of a near branch's displacement.

@@ -71,6 +71,11 @@ pub const LEFT_OUT: &[Row] = &[
         source: "SDM Vol. 2, \"TPAUSE-Timed PAUSE\", \"UMWAIT-User Level Monitor Wait\"",
     },
     Row {
+        applies: |i| i.mnemonic() == Mnemonic::Int1,
+        reason: "is intercepted by hypervisors, which report the instruction itself or the next",
+        source: "SDM Vol. 2, \"INT n/INTO/INT3/INT1-Call to Interrupt Procedure\"; Vol. 3, \"Exception Bitmap\"",
+    },
+    Row {
         applies: |i| i.op0_kind() == OpKind::Register && is_0f0d(i),
         reason: "does nothing with one vendor's processors and is undefined with another's",
         source: "SDM Vol. 2, \"Two-byte Opcode Map\" (0F 0D); APM Vol. 3, \"PREFETCHlevel\"",

@@ -127,6 +127,7 @@ pub struct Machine {
     ram: Ram,
     code: CodeMap,
     now: Ticks,
+    instructions: u64,
     batches: u32,
     avx: bool,
 }
@@ -236,6 +237,7 @@ impl Machine {
             ram,
             code: CodeMap::new(layout.size()),
             now: Ticks(0),
+            instructions: 0,
             batches: 0,
             avx: model.xcr0() & ring3_arch::cr::xcr0::AVX != 0,
         };
@@ -261,7 +263,7 @@ impl Machine {
 
     /// Instructions executed so far.
     pub fn instructions(&self) -> u64 {
-        self.now.0
+        self.instructions
     }
 
     fn put(&mut self, physical: u64, bytes: &[u8]) {
@@ -381,7 +383,7 @@ impl Machine {
     /// Goes on for at most `limit` instructions.
     pub fn run(&mut self, limit: u64) -> Outcome {
         let mut platform = Nothing;
-        let stopped = self.engine.run(
+        let (stopped, instructions) = self.engine.run(
             Parts {
                 cpu: &mut self.cpu,
                 tlb: &mut self.tlb,
@@ -392,6 +394,7 @@ impl Machine {
             },
             limit,
         );
+        self.instructions += instructions;
         match stopped {
             Stopped::Halted => Outcome::Ended(self.end()),
             Stopped::Limit => Outcome::Unbounded,

@@ -4,7 +4,7 @@ use clap::Parser;
 use ring3_cpu::CpuModel;
 use ring3_silicon::engine::{ENGINES, Engine};
 use ring3_silicon::report::{describe, shrink};
-use ring3_silicon::tester::{Options, Tester};
+use ring3_silicon::tester::{Mismatch, Options, Tester};
 use ring3_silicon::{fidelity, layout::SLOTS};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -38,6 +38,9 @@ struct Arguments {
     /// Only this sequence of the seed
     #[arg(long)]
     only: Option<u64>,
+    /// Print mismatches as they are, without making them small
+    #[arg(long)]
+    whole: bool,
     /// Print the whole coverage table
     #[arg(long)]
     table: bool,
@@ -75,11 +78,19 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             engines: engines(&arguments.engine)?,
         })?;
         println!("seed {seed}");
-        let report = |tester: &mut Tester, mismatch: ring3_silicon::tester::Mismatch| {
+        let report = |tester: &mut Tester, mismatch: Mismatch| {
             let command = format!(
                 "cargo xtask soak silicon --seed {seed} --only {} --engine {}",
                 mismatch.index, mismatch.engine
             );
+            eprintln!("shrinking: {command}");
+            if arguments.whole {
+                let Mismatch {
+                    sequence, lines, ..
+                } = &mismatch;
+                println!("{}", describe(sequence, lines, mismatch.engine, &command));
+                return;
+            }
             match shrink(tester, &mismatch) {
                 Ok((sequence, lines)) => {
                     println!("{}", describe(&sequence, &lines, mismatch.engine, &command));

@@ -169,6 +169,20 @@ fn range(i: &Instruction, before: &Before<'_>, part: Range<u64>) -> Option<Range
     Some(at.wrapping_add(part.start)..at.wrapping_add(part.end))
 }
 
+/// Bytes of each word that a far return pops.
+fn far_return_size(i: &Instruction) -> u64 {
+    match i.op_code().operand_size() {
+        16 => 2,
+        64 => 8,
+        _ => 4,
+    }
+}
+
+fn is_far_pointer(i: &Instruction) -> bool {
+    use MemorySize::*;
+    matches!(i.memory_size(), SegPtr16 | SegPtr32 | SegPtr64)
+}
+
 fn is_transcendental(i: &Instruction) -> bool {
     use Mnemonic::*;
     matches!(
@@ -377,6 +391,39 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"FYL2XP1-Compute y * log2(x +1)\", \"F2XM1-Compute 2x-1\"",
+        says: "outside the operand's range the result is undefined, and no exception can be relied on",
+        open: |i, _| {
+            matches!(i.mnemonic(), Mnemonic::Fyl2xp1 | Mnemonic::F2xm1).then(|| Open {
+                x87_values: true,
+                status: C1 | 0x3f,
+                ..Open::default()
+            })
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"RET-Return From Procedure\", \"IRET/IRETD/IRETQ-Interrupt Return\"",
+        says: "in which order a far return reads the stack is not said, nor whether it reads the outer stack before it checks the selector",
+        open: |i, before| {
+            use Mnemonic::*;
+            if !before.faulted || !matches!(i.mnemonic(), Retf | Iret | Iretd | Iretq) {
+                return None;
+            }
+            let size = far_return_size(i);
+            let stack = before.state.general[4];
+            let selector = read(before, stack.wrapping_add(size), 2);
+            if selector.is_some_and(|selector| selector & 3 != 3) {
+                return everything();
+            }
+            Some(Open {
+                fault_address: true,
+                ..Open::default()
+            })
+        },
+    },
+    Row {
         vendor: Vendor::Amd,
         source: "SDM Vol. 2, \"FCOMI/FCOMIP/FUCOMI/FUCOMIP\"; APM Vol. 5, \"FCOMI\"",
         says: "C1 is set to 0, or left alone",
@@ -534,6 +581,26 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"LDS/LES/LFS/LGS/LSS-Load Far Pointer\", \"JMP-Jump\", \"CALL-Call Procedure\"",
+        says: "which part of a far pointer is loaded first is not said",
+        open: |i, before| {
+            (before.faulted && is_far_pointer(i)).then(|| Open {
+                fault_address: true,
+                ..Open::default()
+            })
+        },
+    },
+    Row {
+        vendor: Vendor::Amd,
+        source: "SDM Vol. 2, \"LDS/LES/LFS/LGS/LSS-Load Far Pointer\", \"JMP-Jump\", \"CALL-Call Procedure\"; APM Vol. 3, the same instructions",
+        says: "with REX.W a far pointer has an offset of 64 bits, or of 32",
+        open: |i, _| {
+            let wide = matches!(i.memory_size(), MemorySize::SegPtr64);
+            wide.then(everything)?
+        },
+    },
+    Row {
         vendor: Vendor::Amd,
         source: "SDM Vol. 2, \"ARPL-Adjust RPL Field of Segment Selector\"; APM Vol. 3, \"ARPL\"",
         says: "the destination must be writable, or only if it changes",
@@ -567,6 +634,20 @@ pub const ROWS: &[Row] = &[
                 general: true,
                 ..Open::default()
             })
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 3, \"Priority Among Concurrent Events\"",
+        says: "which of several faults of executing an instruction comes first is the processor's affair: an operand that is neither aligned nor canonical may be #GP(0) or #SS(0)",
+        open: |i, before| {
+            let at = address(i, before.state)?;
+            let canonical = |at: u64| ring3_arch::GuestVirt(at).is_canonical(48);
+            (before.faulted
+                && i.memory_size().size() >= 16
+                && at % 16 != 0
+                && !(canonical(at) && canonical(at.wrapping_add(15))))
+            .then(everything)?
         },
     },
     Row {

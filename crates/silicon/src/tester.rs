@@ -19,6 +19,10 @@ use std::collections::BTreeMap;
 /// Instructions that a sequence may take in the machine; those that take more are not compared.
 pub const LIMIT: u64 = 600;
 
+/// What can go wrong on the host.
+const DIED: &str = "the host's process ended";
+const HUNG: &str = "does not end on the host";
+
 /// What to do.
 pub struct Options {
     /// Which sequences.
@@ -221,11 +225,11 @@ impl Tester {
             match self.host.run(count)? {
                 Batch::Ran => break,
                 Batch::Died(slot) => {
-                    died.insert(slot, "the host's process ended");
+                    died.insert(slot, DIED);
                     self.host.skip(slot);
                 }
                 Batch::Hung(slot) => {
-                    died.insert(slot, "does not end on the host");
+                    died.insert(slot, HUNG);
                     self.host.skip(slot);
                 }
             }
@@ -239,7 +243,7 @@ impl Tester {
             let mut verdicts = Vec::new();
             for which in 0..self.machines.len() {
                 let verdict = match died.get(&slot) {
-                    Some(why) => Verdict::Different(vec![(*why).into()]),
+                    Some(why) => self.never_ended(which, sequence, why),
                     None => self.judge(which, slot, sequence),
                 };
                 verdicts.push(verdict);
@@ -418,6 +422,14 @@ impl Tester {
         }
     }
 
+    /// The host has nothing to compare with.
+    fn never_ended(&mut self, which: usize, sequence: &Sequence, why: &str) -> Verdict {
+        match self.trace(which, sequence).0.set_aside {
+            Some(row) => Verdict::SetAside(row.source),
+            None => Verdict::Different(vec![why.into()]),
+        }
+    }
+
     /// Executes a sequence step by step in the machine, and notes what it leaves open.
     fn trace(&mut self, which: usize, sequence: &Sequence) -> (Ledger, Option<State>) {
         let mut ledger = Ledger::default();
@@ -501,8 +513,8 @@ impl Tester {
             .prepare(slot, sequence.size, &sequence.before, sequence.memory_at);
         Ok(Some(match self.host.run(slot + 1)? {
             Batch::Ran => self.judge(which, slot, sequence),
-            Batch::Died(_) => Verdict::Different(vec!["the host's process ended".into()]),
-            Batch::Hung(_) => Verdict::Different(vec!["does not end on the host".into()]),
+            Batch::Died(_) => self.never_ended(which, sequence, DIED),
+            Batch::Hung(_) => self.never_ended(which, sequence, HUNG),
         }))
     }
 

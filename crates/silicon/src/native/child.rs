@@ -135,9 +135,10 @@ fn set_up(code: libc::c_int, memory: libc::c_int, read_only: &[u8; PAGE as usize
     // convention of SA_SIGINFO.
     unsafe {
         std::ptr::copy_nonoverlapping(read_only.as_ptr(), READ_ONLY as *mut u8, PAGE as usize);
-        let mut jump = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        // An indirect jump, with its operand aligned, since RFLAGS.AC may be set.
+        let mut jump = [0xff, 0x25, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let exit = ring3_silicon_exit as *const () as u64;
-        jump[6..].copy_from_slice(&exit.to_le_bytes());
+        jump[8..].copy_from_slice(&exit.to_le_bytes());
         std::ptr::copy_nonoverlapping(jump.as_ptr(), EXIT as *mut u8, jump.len());
         let page = PAGE as usize;
         let readable = libc::mprotect(READ_ONLY as *mut libc::c_void, page, libc::PROT_READ);

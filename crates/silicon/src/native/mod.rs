@@ -21,9 +21,12 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How long a batch may take until the child counts as hanging. No result depends on it unless
-/// processor and machine disagree about whether a sequence ends.
-const PATIENCE_MS: libc::c_int = 20_000;
+/// How much processor time a batch may take until the child counts as hanging: hundreds of times what
+/// it needs. No result depends on it unless processor and machine disagree about whether a sequence
+/// ends.
+const PATIENCE_NS: u64 = 100_000_000;
+/// How often that is looked at.
+const INTERVAL_MS: libc::c_int = 25;
 
 /// What parent and child exchange about one sequence.
 #[repr(C)]
@@ -157,6 +160,18 @@ fn xcr0() -> u64 {
 fn has_fsgsbase() -> bool {
     // SAFETY: reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_HWCAP2) & 2 != 0 }
+}
+
+/// Processor time that a process has used, in nanoseconds.
+fn processor_time(process: libc::pid_t) -> Option<u64> {
+    // SAFETY: both calls write what they are given room for.
+    unsafe {
+        let mut clock = 0;
+        let mut time: libc::timespec = std::mem::zeroed();
+        let found = libc::clock_getcpuclockid(process, &mut clock) == 0
+            && libc::clock_gettime(clock, &mut time) == 0;
+        found.then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
 }
 
 impl Host {
@@ -323,6 +338,7 @@ impl Host {
         let child = self.child.as_ref().expect("it was started");
         let byte = count.min(SLOTS) as u8;
         self.shared().running.store(u32::MAX, Ordering::Release);
+        let patience = processor_time(child.process).map(|time| time + PATIENCE_NS);
         // SAFETY: one byte is written, one read; the descriptors are open.
         let (ready, got) = unsafe {
             let sent = libc::write(child.go, (&raw const byte).cast(), 1);
@@ -331,10 +347,14 @@ impl Host {
                 events: libc::POLLIN,
                 revents: 0,
             };
-            let ready = if sent == 1 {
-                libc::poll(&mut wait, 1, PATIENCE_MS)
-            } else {
-                1
+            let ready = loop {
+                if sent != 1 {
+                    break 1;
+                }
+                let ready = libc::poll(&mut wait, 1, INTERVAL_MS);
+                if ready > 0 || processor_time(child.process) > patience {
+                    break ready;
+                }
             };
             let mut answer = 0u8;
             let got = if ready > 0 {
