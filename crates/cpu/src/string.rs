@@ -138,6 +138,11 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         true => s.pointer(cpu, Reg::Rcx),
         false => 1,
     };
+    // Before the count is looked at: even if nothing is to be transferred.
+    if matches!(u.op, Op::Ins | Op::Outs) {
+        let port = cpu.reg(Reg::Rdx) as u16;
+        routine::io::check_permission(cpu, m, port, s.size)?;
+    }
     let mut again = false;
     if count != 0 {
         again = match u.op {
@@ -313,7 +318,6 @@ fn compare<M: Memory>(
 
 fn ins<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop> {
     let port = cpu.reg(Reg::Rdx) as u16;
-    routine::io::check_permission(cpu, m, port, s.size)?;
     let to = s.destination(cpu, m, true)?;
     m.check_write(to, s.size)?;
     let (index, now) = (cpu.index, m.now());
@@ -327,7 +331,6 @@ fn ins<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop>
 
 fn outs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop> {
     let port = cpu.reg(Reg::Rdx) as u16;
-    routine::io::check_permission(cpu, m, port, s.size)?;
     let from = s.source(cpu, m)?;
     let value = load(m, s.size, from)?;
     m.port_write(port, s.size as u8, value as u32);

@@ -7,7 +7,7 @@
 
 use crate::catalogue::{Catalogue, Entry, Kind};
 use crate::layout::{
-    CODE, CODE_BYTES_MAX, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, PAGE, READ_ONLY,
+    CODE, CODE_BYTES_MAX, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, NOWHERE, PAGE, READ_ONLY,
     SLOTS_OF_16_BITS, selector, slot,
 };
 use crate::left_out::left_out;
@@ -108,8 +108,8 @@ struct Draw<'a> {
     memory: bool,
     /// The address stands in the instruction whole.
     absolute: bool,
-    /// The instruction has a far pointer.
-    far: bool,
+    /// The selector, if the instruction has a far pointer.
+    far: Option<u16>,
     here: u64,
 }
 
@@ -271,9 +271,8 @@ impl Operands for Draw<'_> {
     }
 
     fn immediate(&mut self, bits: u32) -> u64 {
-        if self.far && bits == 16 {
-            let selectors = [selector::CODE64, selector::CODE32, selector::CODE16];
-            return self.random.pick(&selectors).into();
+        if let (Some(selector), 16) = (self.far, bits) {
+            return selector.into();
         }
         match self.random.below(8) {
             0..3 => self.random.below(70),
@@ -283,7 +282,12 @@ impl Operands for Draw<'_> {
     }
 
     fn target(&mut self) -> u64 {
-        if self.far { EXIT } else { self.here }
+        match self.far {
+            Some(selector::CODE64) => EXIT,
+            // Only 64-bit code can go on there.
+            Some(_) => NOWHERE,
+            None => self.here,
+        }
     }
 }
 
@@ -630,6 +634,13 @@ impl Draft<'_> {
         let far = kinds
             .iter()
             .any(|kind| matches!(kind, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2));
+        let selectors = [
+            selector::CODE64,
+            selector::CODE32,
+            selector::CODE16,
+            selector::DATA,
+        ];
+        let selector = self.random.pick(&selectors);
         let mut draw = Draw {
             random: self.random,
             size: self.size,
@@ -637,7 +648,7 @@ impl Draft<'_> {
             target,
             memory,
             absolute: kinds.contains(&OpCodeOperandKind::mem_offs),
-            far,
+            far: far.then_some(selector),
             here,
         };
         let Some(mut encoded) = entry.form.encode(self.size, here, &mut draw) else {

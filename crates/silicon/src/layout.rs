@@ -31,6 +31,9 @@ pub const CODE_BYTES: usize = (SLOTS + 1) * SLOT_BYTES as usize;
 /// machine nothing, so that the fetch faults.
 pub const EXIT: u64 = 0x3000_0000;
 
+/// An address where nothing is mapped.
+pub const NOWHERE: u64 = 0x3800_0000;
+
 /// FS.base and GS.base at the start.
 pub const FS_BASE: u64 = MEMORY + 0x1230;
 /// See [`FS_BASE`]; not aligned, so that aligned operands tell whether it was added.

@@ -178,6 +178,15 @@ fn far_return_size(i: &Instruction) -> u64 {
     }
 }
 
+/// Bytes of the area of FXSAVE or XSAVE and their counterparts.
+fn image_bytes(i: &Instruction) -> Option<u64> {
+    match i.memory_size() {
+        MemorySize::Fxsave_512Byte | MemorySize::Fxsave64_512Byte => Some(512),
+        MemorySize::Xsave | MemorySize::Xsave64 => Some(832),
+        _ => None,
+    }
+}
+
 fn is_far_pointer(i: &Instruction) -> bool {
     use MemorySize::*;
     matches!(i.memory_size(), SegPtr16 | SegPtr32 | SegPtr64)
@@ -379,25 +388,11 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         vendor: Vendor::Any,
-        source: "SDM Vol. 1, \"Approximation of Transcendental Functions\"",
-        says: "the error of a transcendental function is bounded; whether it was rounded up follows from the result",
+        source: "SDM Vol. 1, \"Approximation of Transcendental Functions\"; Vol. 2, \"FYL2XP1-Compute y * log2(x +1)\"",
+        says: "the error of a transcendental function is bounded, and which exceptions it signals follows from the result; outside the operand's range nothing can be relied on",
         open: |i, _| {
             is_transcendental(i).then(|| Open {
-                x87_values: true,
-                // C1, and underflow and precision.
-                status: C1 | 0x30,
-                ..Open::default()
-            })
-        },
-    },
-    Row {
-        vendor: Vendor::Any,
-        source: "SDM Vol. 2, \"FYL2XP1-Compute y * log2(x +1)\", \"F2XM1-Compute 2x-1\"",
-        says: "outside the operand's range the result is undefined, and no exception can be relied on",
-        open: |i, _| {
-            matches!(i.mnemonic(), Mnemonic::Fyl2xp1 | Mnemonic::F2xm1).then(|| Open {
-                x87_values: true,
-                status: C1 | 0x3f,
+                x87: true,
                 ..Open::default()
             })
         },
@@ -532,10 +527,11 @@ pub const ROWS: &[Row] = &[
     Row {
         vendor: Vendor::Amd,
         source: "SDM Vol. 2, \"CVTPI2PS-Convert Packed Dword Integers to Packed Single Precision Floating-Point Values\"; APM Vol. 4, \"CVTPI2PS\"",
-        says: "with a memory operand MMX state is entered, or is not",
-        open: |i, _| {
+        says: "with a memory operand it has to do with MMX state, and with exceptions that x87 has pending, or has not",
+        open: |i, before| {
             (i.mnemonic() == Mnemonic::Cvtpi2ps && i.op1_kind() == OpKind::Memory).then(|| Open {
                 x87: true,
+                everything: before.faulted,
                 ..Open::default()
             })
         },
@@ -598,6 +594,26 @@ pub const ROWS: &[Row] = &[
         open: |i, _| {
             let wide = matches!(i.memory_size(), MemorySize::SegPtr64);
             wide.then(everything)?
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"FXRSTOR-Restore x87 FPU, MMX, XMM, and MXCSR State\", \"FXSAVE\", \"XSAVE\", \"XRSTOR\"",
+        says: "whether reserved bytes of the image are accessed is not said",
+        open: |i, before| {
+            let bytes = image_bytes(i)?;
+            let at = address(i, before.state)?;
+            (before.byte)(at.wrapping_add(bytes - 1)).is_none().then(everything)?
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"FXRSTOR-Restore x87 FPU, MMX, XMM, and MXCSR State\", \"FXSAVE\", \"XSAVE\", \"XRSTOR\"",
+        says: "with alignment checking enabled, an operand that is not aligned is #AC or #GP(0) depending on the implementation",
+        open: |i, before| {
+            image_bytes(i)?;
+            let checks = before.state.rflags & ring3_arch::rflags::AC != 0;
+            (before.faulted && checks && address(i, before.state)? % 64 != 0).then(everything)?
         },
     },
     Row {
