@@ -4,7 +4,7 @@ use crate::state::Cpu;
 use ring3_arch::{CpuIndex, Fault, GuestPhys, GuestVirt};
 use ring3_bus::{Dma, DmaError, Platform};
 use ring3_clock::Ticks;
-use ring3_memory::{Access, CodeMap, PagingState, Privilege, Ram, Tlb, walk};
+use ring3_memory::{Access, Allowed, BlockId, CodeMap, PagingState, Privilege, Ram, Tlb, walk};
 use std::ops::Range;
 
 /// An access or a routine could not go on. Why stands in [`Memory::stop_reason`]: the marker itself
@@ -106,6 +106,9 @@ pub trait Memory {
     /// The instruction is executed alone: devices may be touched and code changed.
     fn is_solo(&self) -> bool;
 
+    /// Whether a load or store reached something that is not RAM since this was last asked.
+    fn take_device_access(&mut self) -> bool;
+
     /// OUT of `size` bytes.
     fn port_write(&mut self, port: u16, size: u8, value: u32);
 
@@ -195,6 +198,7 @@ pub struct FunctionalMemory<'a> {
     watches: [Watch; 4],
     watch_hits: u64,
     touched: bool,
+    device_access: bool,
     reason: StopReason,
     fetch_key: u32,
 }
@@ -223,6 +227,7 @@ impl<'a> FunctionalMemory<'a> {
             watches: [Watch::default(); 4],
             watch_hits: 0,
             touched: true,
+            device_access: false,
             reason: StopReason::Restart,
             fetch_key: 0,
         };
@@ -249,6 +254,16 @@ impl<'a> FunctionalMemory<'a> {
         self.code
     }
 
+    /// The code at `cpu`'s RIP, just fetched, was translated into `block`.
+    pub fn remember_code(&mut self, cpu: &Cpu, block: BlockId) {
+        let address = cpu.linear_rip();
+        let tags = self.tlb.fetch_tags(self.fetch_key);
+        let is_global = self.tlb.is_global_code(fetch_privilege(cpu.cpl()), address);
+        self.tlb
+            .fetch_cache
+            .insert(address, &tags, is_global, block);
+    }
+
     /// Pages that became code lose the fast path for stores.
     pub fn apply_protection(&mut self) {
         self.tlb.apply_protection(self.code);
@@ -270,11 +285,7 @@ impl<'a> FunctionalMemory<'a> {
         if self.paging.long && !GuestVirt(address).is_canonical(48) {
             return Err(Fault::GP0);
         }
-        let privilege = if cpl == 3 {
-            Privilege::User
-        } else {
-            Privilege::SupervisorOpen
-        };
+        let privilege = fetch_privilege(cpl);
         let page = address & !0xfff;
         let entry = self.tlb.entry_for(privilege, address);
         if entry.fetch == page {
@@ -286,6 +297,14 @@ impl<'a> FunctionalMemory<'a> {
             user: cpl == 3,
             smap_lifted: false,
         };
+        let allowed = Allowed {
+            fetch: true,
+            ..Allowed::default()
+        };
+        if self.tlb.refill(privilege, address, allowed) {
+            let addend = self.tlb.entry_for(privilege, address).addend;
+            return Ok(Some(address.wrapping_add(addend)));
+        }
         let found = walk(
             self.ram,
             self.code,
@@ -297,15 +316,8 @@ impl<'a> FunctionalMemory<'a> {
         let Some(offset) = self.ram.layout().offset(found.address) else {
             return Ok(None);
         };
-        self.tlb.fill(
-            privilege,
-            GuestVirt(address),
-            &found,
-            offset,
-            false,
-            false,
-            true,
-        );
+        self.tlb
+            .fill(privilege, GuestVirt(address), &found, offset, allowed);
         Ok(Some(offset))
     }
 
@@ -326,6 +338,36 @@ impl<'a> FunctionalMemory<'a> {
         // the last byte's page suffices for both.
         (address.wrapping_add(length - 1) & !0xfff == tag)
             .then(|| address.wrapping_add(entry.addend) as usize)
+    }
+
+    /// Where `length` bytes at `address` are in RAM, if the TLB knows that they can be accessed so
+    /// and nobody has to know.
+    fn at_hand(
+        &mut self,
+        privilege: Privilege,
+        address: u64,
+        length: u64,
+        write: bool,
+    ) -> Option<usize> {
+        if self.tlb.privilege() == Privilege::Watched {
+            return None;
+        }
+        let find = |tlb: &Tlb| {
+            let entry = tlb.entry_for(privilege, address);
+            let tag = if write { entry.write } else { entry.read };
+            (address.wrapping_add(length - 1) & !0xfff == tag)
+                .then(|| address.wrapping_add(entry.addend) as usize)
+        };
+        find(self.tlb).or_else(|| {
+            let wanted = Allowed {
+                read: !write,
+                write,
+                fetch: false,
+            };
+            self.tlb
+                .refill(privilege, address, wanted)
+                .then(|| find(self.tlb))?
+        })
     }
 
     fn translate(
@@ -364,15 +406,13 @@ impl<'a> FunctionalMemory<'a> {
                     } else {
                         privilege
                     };
-                    self.tlb.fill(
-                        cached,
-                        GuestVirt(address),
-                        &found,
-                        offset,
-                        true,
-                        writable,
-                        false,
-                    );
+                    let allowed = Allowed {
+                        read: true,
+                        write: writable,
+                        fetch: false,
+                    };
+                    self.tlb
+                        .fill(cached, GuestVirt(address), &found, offset, allowed);
                 }
                 Ok(found.address)
             }
@@ -413,6 +453,7 @@ impl<'a> FunctionalMemory<'a> {
             return Err(self.stop(StopReason::Restart));
         }
         self.touched = true;
+        self.device_access = true;
         let mut done = 0;
         while done < into.len() {
             let address = at.0 + done as u64;
@@ -446,6 +487,7 @@ impl<'a> FunctionalMemory<'a> {
             return;
         }
         self.touched = true;
+        self.device_access = true;
         let mut done = 0;
         while done < from.len() {
             let address = at.0 + done as u64;
@@ -475,6 +517,12 @@ impl<'a> FunctionalMemory<'a> {
     ) -> Result<(), Stop> {
         let address = self.wrap(address);
         let length = into.len() as u64;
+        if let Some(at) = self.at_hand(privilege, address, length, modify)
+            && let Some(found) = self.ram.bytes().get(at..at + into.len())
+        {
+            into.copy_from_slice(found);
+            return Ok(());
+        }
         if privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -511,6 +559,14 @@ impl<'a> FunctionalMemory<'a> {
     ) -> Result<(), Stop> {
         let address = self.wrap(address);
         let length = from.len() as u64;
+        if let Some(at) = self.at_hand(privilege, address, length, true)
+            && let Some(place) = self.ram.bytes_mut().get_mut(at..at + from.len())
+        {
+            if write {
+                place.copy_from_slice(from);
+            }
+            return Ok(());
+        }
         if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -543,6 +599,15 @@ impl<'a> FunctionalMemory<'a> {
         } else {
             Privilege::SupervisorOpen
         }
+    }
+}
+
+/// SMAP does not concern instruction fetches.
+fn fetch_privilege(cpl: u8) -> Privilege {
+    if cpl == 3 {
+        Privilege::User
+    } else {
+        Privilege::SupervisorOpen
     }
 }
 
@@ -635,7 +700,15 @@ impl Memory for FunctionalMemory<'_> {
         let mut at = address;
         let end = address.wrapping_add(length);
         while at != end {
-            let piece = (0x1000 - (at & 0xfff)).min(end.wrapping_sub(at)).min(16);
+            let in_page = (0x1000 - (at & 0xfff)).min(end.wrapping_sub(at));
+            if self
+                .at_hand(privilege, self.wrap(at), in_page, true)
+                .is_some()
+            {
+                at = at.wrapping_add(in_page);
+                continue;
+            }
+            let piece = in_page.min(16);
             self.store_slow(at, &[0; 16][..piece as usize], privilege, false)?;
             at = at.wrapping_add(piece);
         }
@@ -665,15 +738,14 @@ impl Memory for FunctionalMemory<'_> {
     }
 
     fn span(&mut self, address: u64, length: u64, write: bool) -> Option<Range<usize>> {
-        let found = |memory: &Self| memory.fast(address, length, write);
-        let at = match found(self) {
+        let privilege = self.privilege;
+        let wrapped = self.wrap(address);
+        let at = match self.at_hand(privilege, wrapped, length, write) {
             Some(at) => at,
             None => {
                 // Fill the entry, or find out that there is a reason not to.
-                let wrapped = self.wrap(address);
-                let privilege = self.privilege;
                 self.translate(wrapped, write, privilege).ok()?;
-                found(self)?
+                self.at_hand(privilege, wrapped, length, write)?
             }
         };
         let range = at..at.checked_add(length as usize)?;
@@ -696,6 +768,10 @@ impl Memory for FunctionalMemory<'_> {
 
     fn is_solo(&self) -> bool {
         self.solo
+    }
+
+    fn take_device_access(&mut self) -> bool {
+        std::mem::take(&mut self.device_access)
     }
 
     fn port_write(&mut self, port: u16, size: u8, value: u32) {

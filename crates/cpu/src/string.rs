@@ -4,9 +4,10 @@
 //! A repeated instruction executes in rounds. A round ends where either pointer leaves its page, at
 //! the latest after 4096 bytes; after it, if iterations remain, RIP still points at the instruction,
 //! and interrupts can be taken. Every round counts as one instruction. While RFLAGS.TF is set or a
-//! data breakpoint is enabled a round is one iteration. The rule depends on nothing but registers,
-//! so that all engines agree on the count. Rounds with a descending direction flag and of INS and
-//! OUTS follow the same rule, the latter one element at a time.
+//! data breakpoint is enabled a round is one iteration, as it is for INS and OUTS; and an iteration
+//! that reached a device is the last one of its round, so that a device sees the time pass and a
+//! guest cannot have much done in one instruction. The rule depends on nothing but registers and on
+//! what is RAM, so that all engines agree on the count.
 
 use crate::execute::Flow;
 use crate::memory::{Memory, Stop};
@@ -144,6 +145,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         routine::io::check_permission(cpu, m, port, s.size)?;
     }
     let mut again = false;
+    m.take_device_access();
     if count != 0 {
         again = match u.op {
             Op::Movs => movs(cpu, m, &s, count)?,
@@ -218,6 +220,9 @@ fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         s.advance(cpu, Reg::Rsi, 1);
         s.advance(cpu, Reg::Rdi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -250,6 +255,9 @@ fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         store(m, s.size, to, value)?;
         s.advance(cpu, Reg::Rdi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -270,6 +278,9 @@ fn lods<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         );
         s.advance(cpu, Reg::Rsi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -311,6 +322,9 @@ fn compare<M: Memory>(
             Repeat::WhileEqual if !cpu.flags.zero() => return Ok(false),
             Repeat::WhileNotEqual if cpu.flags.zero() => return Ok(false),
             _ => {}
+        }
+        if m.take_device_access() {
+            break;
         }
     }
     Ok(true)

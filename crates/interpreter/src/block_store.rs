@@ -2,7 +2,7 @@
 
 use ring3_arch::Fault;
 use ring3_cpu::{Cpu, FunctionalMemory, Memory};
-use ring3_isa::{CodeMode, Mark, Uop, lift_block};
+use ring3_isa::{CodeMode, CodeSize, Mark, Uop, lift_block};
 use ring3_memory::{BlockId, CodeMap};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,23 +13,34 @@ const UOPS_MAX: usize = 3 << 20;
 /// In [`Block::instructions`]: the code was overwritten.
 const STALE: u32 = u32::MAX;
 
-/// A translated block.
+/// In [`Block::links`]: not known.
+pub(crate) const NO_LINK: BlockId = BlockId(u32::MAX);
+
+/// What the loop needs of a translated block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     /// Where its micro-ops start.
     pub uops: u32,
-    /// Where its marks start.
-    pub marks: u32,
     /// How many instructions it has, or [`STALE`]: more than any slice has left.
     pub instructions: u32,
-    /// Where its code is.
-    key: Key,
+    /// The blocks at its two fixed targets, as far as they are known and in the same page: there
+    /// the mapping that holds for the one holds for the other, so nothing need be looked up.
+    pub links: [BlockId; 2],
 }
 
 impl Block {
     pub fn is_stale(&self) -> bool {
         self.instructions == STALE
     }
+}
+
+/// What is rarely needed of a translated block.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Where its marks start.
+    marks: u32,
+    /// Where its code is.
+    key: Key,
 }
 
 /// Where code stands and what it was translated for.
@@ -87,6 +98,8 @@ pub struct BlockStore {
     pub(crate) uops: Vec<Uop>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) blocks: Vec<Block>,
+    /// Parallel to `blocks`.
+    places: Vec<Place>,
     index: Index,
     generation: u64,
     /// Statistics.
@@ -102,9 +115,9 @@ impl BlockStore {
         BlockStore::default()
     }
 
-    /// The fetch-cache tag of a processor in its current mode.
-    pub(crate) fn tag(&self, epoch: u64, fetch_key: u32) -> u64 {
-        epoch << 32 | (self.generation & 0xfffff) << 12 | u64::from(fetch_key)
+    /// Changes whenever every block is thrown away.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Throws everything away.
@@ -112,6 +125,7 @@ impl BlockStore {
         self.uops.clear();
         self.marks.clear();
         self.blocks.clear();
+        self.places.clear();
         self.index.clear();
         self.generation += 1;
         code.clear();
@@ -135,7 +149,7 @@ impl BlockStore {
             if !block.is_stale() {
                 block.instructions = STALE;
                 self.counters.invalidated += 1;
-                self.index.remove(&block.key);
+                self.index.remove(&self.places[id.0 as usize].key);
             }
         }
     }
@@ -149,7 +163,6 @@ impl BlockStore {
         &mut self,
         cpu: &Cpu,
         m: &mut FunctionalMemory<'_>,
-        tag: u64,
     ) -> Result<BlockId, Fault> {
         self.counters.lookups += 1;
         let address = cpu.linear_rip();
@@ -168,10 +181,10 @@ impl BlockStore {
         match self.index.get(&key) {
             Some(&CROSSES) => self.find_crossing(cpu, m, key),
             Some(&id) => {
-                m.tlb().fetch_cache.insert(address, tag, id);
+                m.remember_code(cpu, id);
                 Ok(id)
             }
-            None => self.translate(cpu, m, key, tag),
+            None => self.translate(cpu, m, key),
         }
     }
 
@@ -214,7 +227,6 @@ impl BlockStore {
         cpu: &Cpu,
         m: &mut FunctionalMemory<'_>,
         key: Key,
-        tag: u64,
     ) -> Result<BlockId, Fault> {
         let mode: CodeMode = cpu.code_mode();
         let start = key.offset as usize;
@@ -222,13 +234,11 @@ impl BlockStore {
         match lift_block(bytes, mode, usize::MAX) {
             Ok(lifted) => {
                 let length = u64::from(lifted.length).min(bytes.len() as u64);
-                let generation = self.generation;
                 let id = self.add(m.code(), key, lifted);
                 m.code().add(key.offset, length, id);
                 m.apply_protection();
-                if generation == self.generation {
-                    m.tlb().fetch_cache.insert(cpu.linear_rip(), tag, id);
-                }
+                m.tlb().fetch_cache.follow(self.generation);
+                m.remember_code(cpu, id);
                 Ok(id)
             }
             Err(_) => {
@@ -247,8 +257,11 @@ impl BlockStore {
         let id = BlockId(self.blocks.len() as u32);
         self.blocks.push(Block {
             uops: self.uops.len() as u32,
-            marks: self.marks.len() as u32,
             instructions: lifted.marks.len() as u32,
+            links: [NO_LINK; 2],
+        });
+        self.places.push(Place {
+            marks: self.marks.len() as u32,
             key,
         });
         self.uops.extend(lifted.uops);
@@ -257,16 +270,47 @@ impl BlockStore {
         id
     }
 
-    /// The mark of instruction `n` of a block, if it has so many.
-    pub(crate) fn mark(&self, block: &Block, n: u32) -> Option<Mark> {
-        (n < block.instructions).then(|| self.marks[(block.marks + n) as usize])
+    /// Remembers that target `number` of block `from`, just executed, is block `to`, if that will
+    /// hold wherever `from` is executed again: both stand in one page, which is mapped as `from` is.
+    pub(crate) fn link(&mut self, from: BlockId, number: usize, to: BlockId) {
+        let (Some(source), Some(target)) = (
+            self.places.get(from.0 as usize),
+            self.places.get(to.0 as usize),
+        ) else {
+            return;
+        };
+        let (a, b) = (source.key, target.key);
+        // Outside 64-bit mode the code segment's limit has a say, too.
+        let is_long = a.mode & 3 == CodeSize::Bits64 as u32;
+        if is_long
+            && a.mode == b.mode
+            && a.offset >> 12 == b.offset >> 12
+            && a.second == 0
+            && b.second == 0
+        {
+            self.blocks[from.0 as usize].links[number] = to;
+        }
     }
 
-    /// Which instruction of a block micro-op `uop` (counted from the block's start) belongs to.
-    pub(crate) fn instruction_of(&self, block: &Block, uop: usize) -> (u32, Mark) {
-        let marks = &self.marks[block.marks as usize..];
+    /// Target `number` of block `from` must be looked up again.
+    pub(crate) fn unlink(&mut self, from: BlockId, number: usize) {
+        if let Some(block) = self.blocks.get_mut(from.0 as usize) {
+            block.links[number] = NO_LINK;
+        }
+    }
+
+    /// The mark of instruction `n` of block `id`, if it has so many.
+    pub(crate) fn mark(&self, id: BlockId, n: u32) -> Option<Mark> {
+        let marks = self.places[id.0 as usize].marks;
+        (n < self.blocks[id.0 as usize].instructions).then(|| self.marks[(marks + n) as usize])
+    }
+
+    /// Which instruction of block `id` micro-op `uop` (counted from the block's start) belongs to.
+    pub(crate) fn instruction_of(&self, id: BlockId, uop: usize) -> (u32, Mark) {
+        let marks = &self.marks[self.places[id.0 as usize].marks as usize..];
+        let count = self.blocks[id.0 as usize].instructions as usize;
         let mut n = 0;
-        for (candidate, mark) in marks.iter().take(block.instructions as usize).enumerate() {
+        for (candidate, mark) in marks.iter().take(count).enumerate() {
             if usize::from(mark.uop) > uop {
                 break;
             }

@@ -1,6 +1,6 @@
 //! The loop.
 
-use crate::block_store::{Block, BlockStore};
+use crate::block_store::{BlockStore, NO_LINK};
 use ring3_arch::Fault;
 use ring3_clock::Ticks;
 use ring3_cpu::{
@@ -136,40 +136,65 @@ impl Engine<'_> {
     ) -> Option<Exit> {
         let key = m.fetch_key();
         debug_assert_eq!(key, cpu.fetch_key());
-        let tag = self.store.tag(m.tlb().epoch(), key);
+        m.tlb().fetch_cache.follow(self.store.generation());
+        let tags = m.tlb().fetch_tags(key);
+        // The block before, and by which of its fixed targets it was left.
+        let mut from = (NO_LINK, 0);
+        let mut link = NO_LINK;
         loop {
             let left = end.0 - m.now.0;
             if left == 0 {
                 return Some(Exit::SliceEnd);
             }
-            let id = match m.tlb().fetch_cache.get(cpu.linear_rip(), tag) {
-                Some(id) => id,
-                None => match self.store.find(cpu, m, tag) {
-                    Ok(id) => id,
-                    Err(fault) => {
-                        self.fault(cpu, m, fault);
-                        return None;
-                    }
-                },
+            let id = if link != NO_LINK {
+                link
+            } else {
+                let generation = self.store.generation();
+                let found = match m.tlb().fetch_cache.get(cpu.linear_rip(), &tags) {
+                    Some(id) => id,
+                    None => match self.store.find(cpu, m) {
+                        Ok(id) => id,
+                        Err(fault) => {
+                            self.fault(cpu, m, fault);
+                            return None;
+                        }
+                    },
+                };
+                if from.0 != NO_LINK && generation == self.store.generation() {
+                    self.store.link(from.0, from.1, found);
+                }
+                found
             };
             let block = self.store.blocks[id.0 as usize];
             if u64::from(block.instructions) > left || m.code().has_stale() {
                 if block.is_stale() || m.code().has_stale() {
+                    self.store.unlink(from.0, from.1);
                     self.refresh(cpu, m);
                     return None;
                 }
-                return self.run_part(cpu, m, &block, left as u32);
+                return self.run_part(cpu, m, id, left as u32);
             }
-            let uops = block.uops as usize;
-            match run_uops(self.store, cpu, m, uops, None) {
+            match run_uops(self.store, cpu, m, block.uops as usize, None) {
                 Ended::Flowed(flow) => {
                     m.now.0 += u64::from(block.instructions);
                     self.instructions += u64::from(block.instructions);
-                    if flow == Flow::Sync {
-                        return None;
+                    match flow {
+                        Flow::Direct0 => {
+                            from = (id, 0);
+                            link = block.links[0];
+                        }
+                        Flow::Direct1 => {
+                            from = (id, 1);
+                            link = block.links[1];
+                        }
+                        Flow::Sync => return None,
+                        Flow::Continue | Flow::Indirect => {
+                            from = (NO_LINK, 0);
+                            link = NO_LINK;
+                        }
                     }
                 }
-                Ended::Stopped(at) => return self.stopped(cpu, m, &block, at),
+                Ended::Stopped(at) => return self.stopped(cpu, m, id, at),
             }
         }
     }
@@ -178,8 +203,7 @@ impl Engine<'_> {
     #[cold]
     fn refresh(&mut self, cpu: &mut Cpu, m: &mut FunctionalMemory<'_>) {
         self.store.drop_stale(m.code());
-        let address = cpu.linear_rip();
-        m.tlb().fetch_cache.invalidate_page(address);
+        m.tlb().forget_code(cpu.linear_rip());
     }
 
     /// Executes the first `count` instructions of a block that has more.
@@ -188,14 +212,14 @@ impl Engine<'_> {
         &mut self,
         cpu: &mut Cpu,
         m: &mut FunctionalMemory<'_>,
-        block: &Block,
+        id: BlockId,
         count: u32,
     ) -> Option<Exit> {
         let mark = self
             .store
-            .mark(block, count)
+            .mark(id, count)
             .expect("the block has more instructions");
-        let uops = block.uops as usize;
+        let uops = self.store.blocks[id.0 as usize].uops as usize;
         match run_uops(self.store, cpu, m, uops, Some(mark.uop.into())) {
             Ended::Flowed(flow) => {
                 debug_assert_eq!(flow, Flow::Continue);
@@ -204,7 +228,7 @@ impl Engine<'_> {
                 self.instructions += u64::from(count);
                 None
             }
-            Ended::Stopped(at) => self.stopped(cpu, m, block, at),
+            Ended::Stopped(at) => self.stopped(cpu, m, id, at),
         }
     }
 
@@ -223,8 +247,11 @@ impl Engine<'_> {
     fn run_one(&mut self, cpu: &mut Cpu, m: &mut FunctionalMemory<'_>) -> Option<Exit> {
         let key = m.fetch_key();
         debug_assert_eq!(key, cpu.fetch_key());
-        let tag = self.store.tag(m.tlb().epoch(), key);
-        let id: BlockId = match self.store.find(cpu, m, tag) {
+        m.tlb().fetch_cache.follow(self.store.generation());
+        let tags = m.tlb().fetch_tags(key);
+        let known = m.tlb().fetch_cache.get(cpu.linear_rip(), &tags);
+        let known = known.filter(|id| !self.store.blocks[id.0 as usize].is_stale());
+        let id = match known.map_or_else(|| self.store.find(cpu, m), Ok) {
             Ok(id) => id,
             Err(fault) => {
                 self.fault(cpu, m, fault);
@@ -232,9 +259,8 @@ impl Engine<'_> {
             }
         };
         let step = before_one(cpu);
-        let block = self.store.blocks[id.0 as usize];
-        let second = self.store.mark(&block, 1);
-        let uops = block.uops as usize;
+        let second = self.store.mark(id, 1);
+        let uops = self.store.blocks[id.0 as usize].uops as usize;
         match run_uops(self.store, cpu, m, uops, second.map(|mark| mark.uop.into())) {
             Ended::Flowed(flow) => {
                 if flow == Flow::Continue
@@ -247,7 +273,7 @@ impl Engine<'_> {
                 after_one(cpu, m, step);
                 None
             }
-            Ended::Stopped(at) => self.stopped(cpu, m, &block, at),
+            Ended::Stopped(at) => self.stopped(cpu, m, id, at),
         }
     }
 
@@ -257,16 +283,16 @@ impl Engine<'_> {
         &mut self,
         cpu: &mut Cpu,
         m: &mut FunctionalMemory<'_>,
-        block: &Block,
+        id: BlockId,
         at: usize,
     ) -> Option<Exit> {
-        let (done, mark) = self.store.instruction_of(block, at);
+        let (done, mark) = self.store.instruction_of(id, at);
         self.finish_inside(cpu, mark.offset);
         m.now.0 += u64::from(done);
         self.instructions += u64::from(done);
         match m.stop_reason() {
             StopReason::Fault(fault) => {
-                let uop = self.store.uops[block.uops as usize + at];
+                let uop = self.store.uops[self.store.blocks[id.0 as usize].uops as usize + at];
                 self.fault(cpu, m, adjust_stack_fault(cpu, &uop, fault));
                 None
             }

@@ -16,7 +16,7 @@ mod tlb;
 mod walk;
 
 pub use code_map::CodeMap;
-pub use fetch_cache::{BlockId, FetchCache, FetchKey};
+pub use fetch_cache::{BlockId, FetchCache, FetchTags};
 pub use ram::{OutsideRam, Ram, RamLayout};
-pub use tlb::{Privilege, Tlb, TlbCounters, TlbEntry};
+pub use tlb::{Allowed, Privilege, Tlb, TlbCounters, TlbEntry};
 pub use walk::{Access, PagingState, Translation, walk};
