@@ -17,7 +17,7 @@ use crate::values::{Pools, draw_state};
 use ring3_arch::rflags;
 use ring3_isa::CodeSize;
 use ring3_isa::forms::iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
+    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
     InstructionInfoOptions, MemorySize, Mnemonic, OpAccess, OpCodeOperandKind, OpKind, Register,
 };
 use ring3_isa::forms::{Address, Operands};
@@ -744,7 +744,9 @@ impl Draft<'_> {
             decoded.mnemonic(),
             Mnemonic::Call | Mnemonic::Jmp | Mnemonic::Ret
         );
-        let known = decoded.is_invalid()
+        // A decoder that wants more bytes has met a longer instruction.
+        let incomplete = decoder.last_error() == DecoderError::NoMoreBytes;
+        let known = decoded.is_invalid() && !incomplete
             || self.catalogue.number(self.size, decoded.code()).is_some();
         // A prefix of near branches in 64-bit mode is ignored by one vendor's processors only.
         if known

@@ -29,10 +29,10 @@ pub const CODE_BYTES: usize = (SLOTS + 1) * SLOT_BYTES as usize;
 
 /// Where sequences jump at their end. On the host the way back into the harness stands here; in the
 /// machine nothing, so that the fetch faults.
-pub const EXIT: u64 = 0x3000_0000;
+pub const EXIT: u64 = 0x3800_0000;
 
 /// An address where nothing is mapped.
-pub const NOWHERE: u64 = 0x3800_0000;
+pub const NOWHERE: u64 = 0x3c00_0000;
 
 /// FS.base and GS.base at the start.
 pub const FS_BASE: u64 = MEMORY + 0x1230;

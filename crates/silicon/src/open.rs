@@ -5,6 +5,7 @@
 //! disagree: the sequence is then traced, and what its instructions leave open is not compared. What is
 //! open *and read* by a later instruction ends the comparison; such a sequence is set aside, and counted.
 
+use crate::layout::{MEMORY, MEMORY_SPAN};
 use crate::state::State;
 use ring3_arch::rflags::{AF, CF, OF, PF, SF, STATUS, ZF};
 use ring3_isa::CodeSize;
@@ -409,7 +410,9 @@ pub const ROWS: &[Row] = &[
             let size = far_return_size(i);
             let stack = before.state.general[4];
             let selector = read(before, stack.wrapping_add(size), 2);
-            if selector.is_some_and(|selector| selector & 3 != 3) {
+            let words = if i.mnemonic() == Retf { 2 } else { 5 };
+            let last = (before.byte)(stack.wrapping_add(words * size - 1));
+            if last.is_none() || selector.is_some_and(|selector| selector & 3 != 3) {
                 return everything();
             }
             Some(Open {
@@ -668,6 +671,54 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         vendor: Vendor::Any,
+        source: "SDM Vol. 3, \"Priority Among Concurrent Events\"",
+        says: "a call may report that its target is not canonical before or after what pushing the return address raises",
+        open: |i, before| {
+            let below = before.state.general[4].wrapping_sub(8);
+            let checked = before.state.rflags & ring3_arch::rflags::AC != 0 && below % 8 != 0;
+            let missing = |at| !(MEMORY..MEMORY + MEMORY_SPAN).contains(&at);
+            let stack = checked || missing(below) || missing(below.wrapping_add(7));
+            (before.faulted && i.mnemonic() == Mnemonic::Call && stack).then(everything)?
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 2, \"POPA/POPAD-Pop All General-Purpose Registers\"",
+        says: "whether registers are loaded before a later access faults is not said",
+        open: |i, before| {
+            (before.faulted && matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)).then(|| {
+                Open {
+                    general: true,
+                    ..Open::default()
+                }
+            })
+        },
+    },
+    Row {
+        vendor: Vendor::Amd,
+        source: "SDM Vol. 2, \"SYSRET-Return From Fast System Call\"; APM Vol. 3, \"SYSRET\"",
+        says: "exists in 64-bit mode only, or in compatibility mode too",
+        open: |i, before| {
+            (i.mnemonic() == Mnemonic::Sysret && before.size != CodeSize::Bits64).then(everything)?
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
+        source: "SDM Vol. 3, \"Fast-String Operation and Out-of-Order Stores\"",
+        says: "a repeated MOVS may move more than one element at a time; source and destination that overlap by way of two linear addresses of one page are not noticed by every processor",
+        open: |i, before| {
+            use Mnemonic::*;
+            if !matches!(i.mnemonic(), Movsb | Movsw | Movsd | Movsq) || !i.has_rep_prefix() {
+                return None;
+            }
+            let general = &before.state.general;
+            let apart = general[7].wrapping_sub(general[6]) as i64;
+            let in_page = (apart + 0x800).rem_euclid(0x1000) - 0x800;
+            (apart != in_page).then(everything)?
+        },
+    },
+    Row {
+        vendor: Vendor::Any,
         source: "SDM Vol. 3, \"Limit Checking\"",
         says: "accesses over the end of a 4 GiB segment may or may not fault",
         open: |i, before| {
@@ -677,8 +728,12 @@ pub const ROWS: &[Row] = &[
             let near = |at: u64| !(0x400..0xffff_fc00).contains(&(at & 0xffff_ffff));
             let operand = address(i, before.state).is_some_and(near);
             let general = &before.state.general;
-            let pointers = i.is_string_instruction() && (near(general[6]) || near(general[7]));
-            let stack = i.is_stack_instruction() && near(general[4]);
+            use Mnemonic::*;
+            let masked = matches!(i.mnemonic(), Maskmovq | Maskmovdqu | Vmaskmovdqu);
+            let pointers =
+                (i.is_string_instruction() || masked) && (near(general[6]) || near(general[7]));
+            let frame = matches!(i.mnemonic(), Enter | Leave) && near(general[5]);
+            let stack = i.is_stack_instruction() && near(general[4]) || frame;
             (operand || pointers || stack).then(everything)?
         },
     },
@@ -776,6 +831,8 @@ impl Tracer {
         carried |= touches_x87 && (ledger.x87 || ledger.x87_values);
         let stores_status = is_image(i) || matches!(i.mnemonic(), Mnemonic::Fnstsw);
         carried |= stores_status && ledger.status != 0;
+        // The decoder does not list the registers that an image is made of.
+        carried |= image_bytes(i).is_some() && ledger.vectors != 0;
         if carried {
             ledger.set_aside = ledger.last;
             return;

@@ -459,7 +459,12 @@ impl Tester {
                         _ => None,
                     },
                 };
-                // Traps come after the instruction.
+                // Traps come after an instruction: INT3 and INTO after themselves, a single step before
+                // this one.
+                if end.is_some_and(|end| end.vector() == Some(1)) && machine.state().rip == before.rip
+                {
+                    return (ledger, Some(machine.state()));
+                }
                 faulted = end.is_some_and(|end| !matches!(end.vector(), Some(1 | 3 | 4)));
             }
             finished |= outcome == Outcome::Unimplemented || outcome == Outcome::Shutdown;
