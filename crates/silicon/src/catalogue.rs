@@ -11,7 +11,6 @@ use ring3_isa::forms::iced_x86::{
 };
 use ring3_isa::forms::{Address, Form, Operands};
 use ring3_isa::{CodeSize, FeatureSet};
-use std::collections::BTreeMap;
 
 /// What an encoding has to do with; a sequence may keep to one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,8 @@ pub struct Encodings {
 #[derive(Clone)]
 pub struct Catalogue {
     sizes: [Encodings; 3],
-    by_code: BTreeMap<(u8, u16), u32>,
+    /// The number of an encoding by code size and the decoder's code, or [`ABSENT`].
+    by_code: [Vec<u32>; 3],
     /// What the model has and the host has not.
     pub skipped: Vec<(CodeSize, Code)>,
     /// What is left out, with the reason.
@@ -63,6 +63,9 @@ pub struct Catalogue {
     pub features: FeatureSet,
     total: u32,
 }
+
+/// No number.
+const ABSENT: u32 = u32::MAX;
 
 /// The sizes of code, in the order of their discriminants.
 pub const SIZES: [CodeSize; 3] = [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits64];
@@ -144,7 +147,13 @@ fn kind(code: Code) -> Kind {
         vector |= name.contains("xmm") || name.contains("ymm");
         mmx |= name.starts_with("mm_") || matches!(kind, K::mm_or_mem | K::mm_reg | K::mm_rm);
     }
-    let privileged = info.cpl0() && !info.cpl3();
+    // Ports and IF are the kernel's as well, with Linux' IOPL.
+    use Mnemonic::*;
+    let ports = matches!(
+        code.mnemonic(),
+        In | Out | Insb | Insw | Insd | Outsb | Outsw | Outsd | Cli | Sti
+    );
+    let privileged = ports || info.cpl0() && !info.cpl3();
     let x87 = features
         .iter()
         .any(|f| matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
@@ -212,7 +221,7 @@ impl Catalogue {
             .fold(FeatureSet::EMPTY, FeatureSet::with);
         let mut catalogue = Catalogue {
             sizes: SIZES.map(|_| Encodings::new(Vec::new())),
-            by_code: BTreeMap::new(),
+            by_code: SIZES.map(|_| vec![ABSENT; Code::values().len()]),
             skipped: Vec::new(),
             left_out: Vec::new(),
             features: both,
@@ -240,7 +249,7 @@ impl Catalogue {
                     .max();
                 let number = catalogue.total;
                 catalogue.total += 1;
-                catalogue.by_code.insert((size as u8, form.code as u16), number);
+                catalogue.by_code[size as usize][form.code as usize] = number;
                 entries.push(Entry {
                     form,
                     kind: kind(form.code),
@@ -260,7 +269,8 @@ impl Catalogue {
 
     /// The number of an instruction's encoding, if it is one of these.
     pub fn number(&self, size: CodeSize, code: Code) -> Option<u32> {
-        self.by_code.get(&(size as u8, code as u16)).copied()
+        let number = self.by_code[size as usize].get(code as usize).copied();
+        number.filter(|&number| number != ABSENT)
     }
 
     /// How many encodings there are in all.

@@ -3,6 +3,7 @@
 use crate::catalogue::{Catalogue, SIZES};
 use crate::coverage::Coverage;
 use crate::left_out::LEFT_OUT;
+use crate::state::End;
 use crate::tester::{Counts, Tester};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -26,7 +27,7 @@ struct Seen {
 
 /// Where the figures stand in the page.
 const BEGIN: &str = "<!-- figures: cargo xtask soak silicon --bless -->";
-const END: &str = "<!-- end of figures -->";
+const END_OF_FIGURES: &str = "<!-- end of figures -->";
 
 impl Summary {
     /// Adds what a tester has counted.
@@ -41,6 +42,9 @@ impl Summary {
         sum.unbounded += more.unbounded;
         sum.instructions += more.instructions;
         sum.mismatches += more.mismatches;
+        for (vector, count) in &more.vectors {
+            *sum.vectors.entry(*vector).or_default() += count;
+        }
         for (reason, count) in &more.set_aside {
             *sum.set_aside.entry(reason).or_default() += count;
         }
@@ -82,6 +86,18 @@ impl Summary {
             "{} sequences compared, {} mismatches; {} of them ended with an exception, in {} something was left open",
             counts.compared, counts.mismatches, counts.faulted, counts.open
         );
+        let vectors: Vec<String> = counts
+            .vectors
+            .iter()
+            .map(|(vector, count)| {
+                let end = End {
+                    exception: u32::from(*vector) + 1,
+                    ..End::default()
+                };
+                format!("{} {count}", end.name())
+            })
+            .collect();
+        let _ = writeln!(text, "exceptions: {}", vectors.join(", "));
         let aside: u64 = counts.set_aside.values().sum();
         let _ = writeln!(
             text,
@@ -146,12 +162,12 @@ impl Summary {
         let page = std::fs::read_to_string(path)?;
         let place = page
             .split_once(BEGIN)
-            .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+            .and_then(|(before, rest)| Some((before, rest.split_once(END_OF_FIGURES)?.1)));
         let Some((before, after)) = place else {
             return Err(std::io::Error::other("the page has no place for figures"));
         };
         let text = format!(
-            "{before}{BEGIN}\n```text\n{}```\n\nExecutions of each encoding: without, and (after the plus) with an exception.\n\n```text\n{}```\n{END}{after}",
+            "{before}{BEGIN}\n```text\n{}```\n\nExecutions of each encoding: without, and (after the plus) with an exception.\n\n```text\n{}```\n{END_OF_FIGURES}{after}",
             self.text(),
             self.table()
         );

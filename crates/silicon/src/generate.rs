@@ -7,7 +7,7 @@
 
 use crate::catalogue::{Catalogue, Entry, Kind};
 use crate::layout::{
-    CODE, CODE_BYTES_MAX, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, NOWHERE, PAGE, READ_ONLY,
+    CODE, CODE_BYTES_MAX, DATA16_BASE, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, NOWHERE, PAGE, READ_ONLY,
     SLOTS_OF_16_BITS, selector, slot,
 };
 use crate::left_out::left_out;
@@ -57,6 +57,15 @@ impl Sequence {
 
 fn code_base(size: CodeSize) -> u64 {
     if size == CodeSize::Bits16 { CODE } else { 0 }
+}
+
+/// The base of the segment that data are in.
+fn data_base(size: CodeSize) -> u64 {
+    if size == CodeSize::Bits16 {
+        DATA16_BASE
+    } else {
+        0
+    }
 }
 
 /// What the operand in ModRM should be.
@@ -162,13 +171,15 @@ impl Draw<'_> {
 
     fn segment(&mut self) -> (Register, u64) {
         if self.size != CodeSize::Bits64 {
+            let base = data_base(self.size);
             return match self.random.below(16) {
-                0 => (
+                0 => (self.random.pick(&[Register::ES, Register::DS]), base),
+                1 if self.random.chance(8) => (
                     self.random
-                        .pick(&[Register::ES, Register::SS, Register::DS, Register::FS]),
+                        .pick(&[Register::CS, Register::SS, Register::FS, Register::GS]),
                     0,
                 ),
-                _ => (Register::None, 0),
+                _ => (Register::None, base),
             };
         }
         match self.random.below(32) {
@@ -216,7 +227,7 @@ impl Operands for Draw<'_> {
                 address.base = Register::RIP;
                 return address;
             }
-            2 if self.size == CodeSize::Bits16 => {
+            2..10 if self.size == CodeSize::Bits16 => {
                 let (base, index) = self.random.pick(&[
                     (Register::BX, Register::SI),
                     (Register::BX, Register::DI),
@@ -227,8 +238,13 @@ impl Operands for Draw<'_> {
                     (Register::BP, Register::None),
                     (Register::BX, Register::None),
                 ]);
+                let value = |register: Register| match register {
+                    Register::None => 0,
+                    _ => self.known[register.full_register().number() & 15].unwrap_or(0),
+                };
+                let sum = value(base).wrapping_add(value(index));
                 (address.base, address.index) = (base, index);
-                address.displacement = i64::from(self.random.u64() as i16);
+                address.displacement = i64::from(target.wrapping_sub(sum) as i16);
                 return address;
             }
             _ => {}
@@ -236,6 +252,9 @@ impl Operands for Draw<'_> {
         // 32-bit registers, always outside 64-bit mode.
         let narrow = !long || choice == 3;
         let (base, value) = self.known_register();
+        let stack = matches!(base, 4 | 5) && address.segment == Register::None && !long;
+        // Another segment, whose base is zero.
+        let target = if stack { self.target } else { target };
         let mut sum = value.unwrap_or_else(|| self.random.u64());
         address.base = GENERAL[base];
         if self.random.chance(2) {
@@ -386,7 +405,8 @@ impl Draft<'_> {
             CodeSize::Bits32 => vec![0xc7, 0x05],
             CodeSize::Bits16 => vec![0x66, 0x67, 0xc7, 0x05],
         };
-        bytes.extend((address as u32).to_le_bytes());
+        let offset = address.wrapping_sub(data_base(self.size)) as u32;
+        bytes.extend(offset.to_le_bytes());
         bytes.extend(value.to_le_bytes());
         self.push_bytes(&bytes);
     }
@@ -438,6 +458,18 @@ impl Draft<'_> {
         }
     }
 
+    /// Whether a register is known to point into memory.
+    fn is_pointer(&self, number: usize) -> bool {
+        let base = data_base(self.size);
+        self.known[number]
+            .is_some_and(|v| (MEMORY..MEMORY + MEMORY_SPAN - 64).contains(&v.wrapping_add(base)))
+    }
+
+    /// An offset for an operand of `bytes` bytes.
+    fn pointer(&mut self, bytes: u64) -> u32 {
+        place(bytes, false, self.random).wrapping_sub(data_base(self.size)) as u32
+    }
+
     /// Instructions before one with implicit operands.
     fn prepare(&mut self, entry: &Entry, target: u64) {
         use Mnemonic::*;
@@ -449,8 +481,8 @@ impl Draft<'_> {
         let string = code.is_string_instruction();
         if string || matches!(mnemonic, Maskmovq | Maskmovdqu | Vmaskmovdqu) {
             for number in [6, 7] {
-                if !self.known[number].is_some_and(is_pointer) {
-                    let value = place(32, false, self.random) as u32;
+                if !self.is_pointer(number) {
+                    let value = self.pointer(32);
                     self.set_register(number, value);
                 }
             }
@@ -461,11 +493,11 @@ impl Draft<'_> {
             return;
         }
         match mnemonic {
-            Xlatb if !self.known[3].is_some_and(is_pointer) => {
-                let value = place(256, false, self.random) as u32;
+            Xlatb if !self.is_pointer(3) => {
+                let value = self.pointer(256);
                 self.set_register(3, value);
             }
-            Enter | Leave if !self.known[5].is_some_and(is_pointer) => {
+            Enter | Leave if !self.known[5].is_some_and(is_linear_pointer) => {
                 let value = place(64, false, self.random) as u32;
                 self.set_register(5, value);
             }
@@ -482,6 +514,17 @@ impl Draft<'_> {
             Loop | Loope | Loopne | Jrcxz | Jecxz | Jcxz => {
                 let value = self.random.below(5) as u32;
                 self.set_register(1, value);
+            }
+            Pop if is_segment(code) => {
+                let value = selector_value(self.random);
+                self.push_immediate(value);
+            }
+            Lss | Lfs | Lgs | Lds | Les => {
+                let value = selector_value(self.random);
+                self.set_memory(target + u64::from(entry.memory_bytes) - 2, value, false);
+            }
+            Jmp | Call if entry.memory_bytes == 6 || entry.memory_bytes == 4 => {
+                self.prepare_far_branch(code, target);
             }
             Popf | Popfd | Popfq => {
                 let mut flags = self.random.u64() & (rflags::STATUS | rflags::DF);
@@ -533,6 +576,21 @@ impl Draft<'_> {
         }
     }
 
+    /// A far pointer in memory, of the mode's operand size.
+    fn prepare_far_branch(&mut self, code: Code, target: u64) {
+        let (bytes, selector) = match (self.size, code) {
+            (CodeSize::Bits64, Code::Jmp_m1632 | Code::Call_m1632) => (4, selector::CODE64),
+            (CodeSize::Bits32, Code::Jmp_m1632 | Code::Call_m1632) => (4, selector::CODE32),
+            (CodeSize::Bits16, Code::Jmp_m1632 | Code::Call_m1632) => (4, selector::CODE16),
+            (CodeSize::Bits16, Code::Jmp_m1616 | Code::Call_m1616) => (2, selector::CODE16),
+            _ => return,
+        };
+        let item = self.items.len();
+        self.set_memory(target, 0, false);
+        self.patches.push(Patch::Absolute { item, bytes: 4 });
+        self.set_memory(target + bytes, selector.into(), false);
+    }
+
     fn prepare_interrupt_return(&mut self, code: Code) {
         match (self.size, code) {
             (CodeSize::Bits64, Code::Iretq) => {
@@ -575,7 +633,8 @@ impl Draft<'_> {
             } else {
                 bytes.push(0x05 | register << 3);
             }
-            bytes.extend((at as u32).to_le_bytes());
+            let offset = at.wrapping_sub(data_base(self.size)) as u32;
+            bytes.extend(offset.to_le_bytes());
             self.push_bytes(&bytes);
             if mnemonic == Mnemonic::Cmpxchg {
                 break;
@@ -612,7 +671,7 @@ impl Draft<'_> {
         let size = if xsave { 832 } else { bytes };
         let wants_alignment = bytes >= 16;
         let aligned = xsave && !self.random.chance(16)
-            || wants_alignment && !self.random.chance(12)
+            || wants_alignment && !self.random.chance(24)
             || self.random.chance(3);
         let target = place(size, aligned, self.random);
         self.prepare(entry, target);
@@ -857,6 +916,15 @@ impl Entry {
     }
 }
 
+/// POP of a segment register.
+fn is_segment(code: Code) -> bool {
+    use OpCodeOperandKind as K;
+    matches!(
+        code.op_code().op0_kind(),
+        K::es | K::ss | K::ds | K::fs | K::gs
+    )
+}
+
 fn shift(i: &Instruction) -> bool {
     use Mnemonic::*;
     matches!(
@@ -875,7 +943,7 @@ fn relative_bytes(code: Code) -> usize {
     }
 }
 
-fn is_pointer(value: u64) -> bool {
+fn is_linear_pointer(value: u64) -> bool {
     (MEMORY..MEMORY + MEMORY_SPAN - 64).contains(&value)
 }
 
@@ -885,7 +953,7 @@ fn selector_value(random: &mut Random) -> u32 {
         1 => random.below(4) as u32,
         2 => random.below(0x90) as u32,
         _ => random
-            .pick(&[selector::DATA, selector::DATA, selector::CODE64, selector::CODE32])
+            .pick(&[selector::DATA, selector::DATA, selector::CODE64, selector::DATA16])
             .into(),
     }
 }

@@ -49,12 +49,30 @@ pub mod selector {
     pub const DATA: u16 = 0x2b;
     /// 16-bit code: the first entry of the LDT.
     pub const CODE16: u16 = 0x07;
+    /// Data of 16-bit code: the second entry of the LDT.
+    pub const DATA16: u16 = 0x0f;
     /// A data segment whose limit is the number of the host's processor.
     pub const CPU_NUMBER: u16 = 0x7b;
 }
 
 /// 16-bit code is in a segment that begins at [`CODE`] and reaches this far.
 pub const SLOTS_OF_16_BITS: usize = 0x1_0000 / SLOT_BYTES as usize - 1;
+
+/// Data of 16-bit code are in a segment that begins here, so that 16-bit addresses reach [`MEMORY`].
+/// (The stack is not: a kernel has trouble returning to code with a 16-bit stack.)
+pub const DATA16_BASE: u64 = READ_ONLY;
+/// Its limit.
+pub const DATA16_LIMIT: u32 = 0xffff;
+
+/// The base of the segment that a selector names, where it matters; FS and GS have bases of their own
+/// in 64-bit mode.
+pub const fn segment_base(selector: u16) -> u64 {
+    match selector {
+        selector::CODE16 => CODE,
+        selector::DATA16 => DATA16_BASE,
+        _ => 0,
+    }
+}
 
 /// The linear address of the first byte of slot `slot`.
 pub const fn slot(slot: usize) -> u64 {

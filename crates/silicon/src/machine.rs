@@ -8,7 +8,7 @@
 
 use crate::engine::{Engine, Parts, Stopped};
 use crate::layout::{
-    CODE, CODE_BYTES, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector, slot,
+    CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector, slot,
 };
 use crate::state::{End, State};
 use ring3_arch::cr::{cr0, cr4, efer};
@@ -156,6 +156,10 @@ const SEGMENTS: [(u64, u32, u16); 7] = [
 ];
 /// 16-bit code in the LDT.
 const CODE16_ATTRIBUTES: u16 = 0x80fb;
+/// Its data, which Linux marks as available to software (AVL).
+const DATA16_ATTRIBUTES: u16 = 0x10f3;
+/// Two descriptors.
+const LDT_LIMIT: u32 = 15;
 
 fn flat(selector: u16, attributes: u16) -> Segment {
     Segment {
@@ -196,7 +200,7 @@ fn processor(model: &Arc<CpuModel>, size: CodeSize) -> Cpu {
     system.ldtr = Segment {
         selector: 0x50,
         base: LDT,
-        limit: 7,
+        limit: LDT_LIMIT,
         attributes: 0x82,
     };
     system.lstar = HANDLERS + 16 * u64::from(SYSCALL_VECTOR);
@@ -209,11 +213,20 @@ fn processor(model: &Arc<CpuModel>, size: CodeSize) -> Cpu {
             ..flat(selector::CODE16, CODE16_ATTRIBUTES)
         },
     };
-    let data = flat(selector::DATA, 0xc0f3);
+    let stack = flat(selector::DATA, 0xc0f3);
+    let data = match size {
+        CodeSize::Bits16 => Segment {
+            selector: selector::DATA16,
+            base: DATA16_BASE,
+            limit: DATA16_LIMIT,
+            attributes: DATA16_ATTRIBUTES,
+        },
+        _ => stack,
+    };
     let null = Segment::default();
     let other = if size == CodeSize::Bits64 { null } else { data };
     cpu.set_segment(SegmentName::Cs as u8, code);
-    cpu.set_segment(SegmentName::Ss as u8, data);
+    cpu.set_segment(SegmentName::Ss as u8, stack);
     cpu.set_segment(SegmentName::Ds as u8, other);
     cpu.set_segment(SegmentName::Es as u8, other);
     cpu.set_segment(SegmentName::Fs as u8, null);
@@ -314,9 +327,12 @@ impl Machine {
         for (index, limit, attributes) in SEGMENTS {
             self.put_system(GDT + 8 * index, descriptor(0, limit, attributes));
         }
-        self.put_system(LDT, descriptor(CODE as u32, 0xf_ffff, CODE16_ATTRIBUTES));
+        let code = descriptor(CODE as u32, 0xf_ffff, CODE16_ATTRIBUTES);
+        let data = descriptor(DATA16_BASE as u32, DATA16_LIMIT, DATA16_ATTRIBUTES);
+        self.put_system(LDT, code);
+        self.put_system(LDT + 8, data);
         // The TSS and the LDT have descriptors of sixteen bytes.
-        for (index, base, limit, attributes) in [(8, TSS, 0x67, 0x8b), (10, LDT, 7, 0x82)] {
+        for (index, base, limit, attributes) in [(8, TSS, 0x67, 0x8b), (10, LDT, LDT_LIMIT, 0x82)] {
             let low = descriptor(base as u32, limit, attributes);
             self.put_system(GDT + 8 * index, low);
             self.put_system(GDT + 8 * index + 8, base >> 32);

@@ -5,7 +5,7 @@
 //! disagree: the sequence is then traced, and what its instructions leave open is not compared. What is
 //! open *and read* by a later instruction ends the comparison; such a sequence is set aside, and counted.
 
-use crate::layout::{MEMORY, MEMORY_SPAN};
+use crate::layout::{MEMORY, MEMORY_SPAN, segment_base};
 use crate::state::State;
 use ring3_arch::rflags::{AF, CF, OF, PF, SF, STATUS, ZF};
 use ring3_isa::CodeSize;
@@ -101,6 +101,20 @@ fn everything() -> Option<Open> {
     })
 }
 
+/// The offset of the memory operand in its segment.
+fn offset(i: &Instruction, state: &State) -> Option<u64> {
+    let address = address(i, state)?;
+    let base = match i.memory_segment() {
+        Register::FS => state.bases[0],
+        Register::GS => state.bases[1],
+        Register::DS => segment_base(state.selectors[0]),
+        Register::ES => segment_base(state.selectors[1]),
+        Register::CS => segment_base(state.selectors[4]),
+        _ => segment_base(state.selectors[5]),
+    };
+    Some(address.wrapping_sub(base))
+}
+
 /// The linear address of the memory operand, if there is one.
 pub fn address(i: &Instruction, state: &State) -> Option<u64> {
     let operand = (0..i.op_count()).find(|&n| i.op_kind(n) == OpKind::Memory)?;
@@ -108,7 +122,10 @@ pub fn address(i: &Instruction, state: &State) -> Option<u64> {
         Some(match register {
             Register::FS => state.bases[0],
             Register::GS => state.bases[1],
-            _ if register.is_segment_register() => 0,
+            Register::DS => segment_base(state.selectors[0]),
+            Register::ES => segment_base(state.selectors[1]),
+            Register::CS => segment_base(state.selectors[4]),
+            Register::SS => segment_base(state.selectors[5]),
             _ if register.is_gpr() => {
                 let value = state.general[register.full_register().number() & 15];
                 match register.size() {
@@ -677,8 +694,8 @@ pub const ROWS: &[Row] = &[
             let below = before.state.general[4].wrapping_sub(8);
             let checked = before.state.rflags & ring3_arch::rflags::AC != 0 && below % 8 != 0;
             let missing = |at| !(MEMORY..MEMORY + MEMORY_SPAN).contains(&at);
-            let stack = checked || missing(below) || missing(below.wrapping_add(7));
-            (before.faulted && i.mnemonic() == Mnemonic::Call && stack).then(everything)?
+            let unusable = checked || missing(below) || missing(below.wrapping_add(7));
+            (before.faulted && i.mnemonic() == Mnemonic::Call && unusable).then(everything)?
         },
     },
     Row {
@@ -726,7 +743,7 @@ pub const ROWS: &[Row] = &[
                 return None;
             }
             let near = |at: u64| !(0x400..0xffff_fc00).contains(&(at & 0xffff_ffff));
-            let operand = address(i, before.state).is_some_and(near);
+            let operand = offset(i, before.state).is_some_and(near);
             let general = &before.state.general;
             use Mnemonic::*;
             let masked = matches!(i.mnemonic(), Maskmovq | Maskmovdqu | Vmaskmovdqu);

@@ -130,27 +130,29 @@ impl End {
     pub fn vector(self) -> Option<u8> {
         self.exception.checked_sub(1).map(|vector| vector as u8)
     }
-}
 
-impl Display for End {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    /// The exception's name.
+    pub fn name(self) -> String {
         const NAMES: [&str; 20] = [
             "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9", "#TS", "#NP",
             "#SS", "#GP", "#PF", "15", "#MF", "#AC", "#MC", "#XM",
         ];
         match self.vector() {
-            None => f.write_str("the end"),
-            Some(vector) => {
-                match NAMES.get(usize::from(vector)) {
-                    Some(name) => f.write_str(name)?,
-                    None => write!(f, "vector {vector}")?,
-                }
-                write!(f, "({:#x})", self.error_code)?;
-                if vector == 14 {
-                    write!(f, " at {:#x}", self.address)?;
-                }
-                Ok(())
-            }
+            None => "the end".into(),
+            Some(vector) => NAMES
+                .get(usize::from(vector))
+                .map_or_else(|| format!("vector {vector}"), |name| (*name).into()),
+        }
+    }
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())?;
+        match self.vector() {
+            None => Ok(()),
+            Some(14) => write!(f, "({:#x}) at {:#x}", self.error_code, self.address),
+            Some(_) => write!(f, "({:#x})", self.error_code),
         }
     }
 }

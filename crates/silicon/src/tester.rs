@@ -54,6 +54,8 @@ pub struct Counts {
     pub compared: u64,
     /// Of those, with an exception at their end.
     pub faulted: u64,
+    /// Of those, by vector.
+    pub vectors: BTreeMap<u8, u64>,
     /// Of those compared, in which something was left open.
     pub open: u64,
     /// Not compared since they take too long or do not end.
@@ -315,7 +317,10 @@ impl Tester {
         }
         let (_, _, end) = self.host.result(slot);
         self.counts.compared += 1;
-        self.counts.faulted += u64::from(end.exception != 0);
+        if let Some(vector) = end.vector() {
+            self.counts.faulted += 1;
+            *self.counts.vectors.entry(vector).or_default() += 1;
+        }
         let open = verdicts.iter().any(|v| matches!(v, Verdict::SameButOpen));
         self.counts.open += u64::from(open);
         let (state, _, end) = self.host.result(slot);

@@ -3,7 +3,7 @@
 //! Drawing every byte anew would cost more than executing the sequence. So interesting values are
 //! drawn into pools now and then, and a sequence takes windows of them.
 
-use crate::layout::{FS_BASE, GS_BASE, MEMORY, MEMORY_BYTES, MEMORY_SPAN, READ_ONLY};
+use crate::layout::{DATA16_BASE, FS_BASE, GS_BASE, MEMORY, MEMORY_BYTES, MEMORY_SPAN, READ_ONLY};
 use crate::random::Random;
 use crate::state::{Area, State};
 use ring3_arch::rflags;
@@ -198,6 +198,14 @@ pub fn draw_state(size: CodeSize, pools: &Pools, avx: bool, random: &mut Random)
     for register in [5, 6, 7] {
         if !random.chance(4) {
             general[register] = MEMORY + 0x200 + random.below(MEMORY_SPAN - 0x400);
+        }
+    }
+    if size == CodeSize::Bits16 {
+        // Offsets in the segment of data; RSP and RBP are for the stack.
+        for n in [0, 1, 2, 3, 6, 7] {
+            if (READ_ONLY..MEMORY + MEMORY_SPAN).contains(&general[n]) {
+                general[n] -= DATA16_BASE;
+            }
         }
     }
     if size != CodeSize::Bits64 {

@@ -5,7 +5,8 @@
 
 use super::entry::{CONTROL, ring3_silicon_enter, ring3_silicon_exit, ring3_silicon_signal};
 use super::{Slot, Wires};
-use crate::layout::{self, CODE, CODE_BYTES, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector};
+use crate::layout::{
+    self, CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector};
 use crate::state::{AREA_BYTES, End};
 use ring3_isa::CodeSize;
 use std::ptr::null_mut;
@@ -175,20 +176,23 @@ fn set_up(code: libc::c_int, memory: libc::c_int, read_only: &[u8; PAGE as usize
 
 /// Makes 16-bit code possible; `false` if the kernel does not (CONFIG_MODIFY_LDT_SYSCALL).
 pub(super) fn enable_16_bit_code() -> bool {
-    // Linux' struct user_desc: entry 0, base, limit 4 GiB; of the flags, contents = code (2) and
-    // limit_in_pages.
-    let descriptor = [0u32, CODE as u32, 0xf_ffff, 2 << 1 | 1 << 4];
-    const WRITE: libc::c_int = 1;
-    // SAFETY: the kernel reads sixteen bytes; nothing else in this process uses the LDT.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_modify_ldt,
-            WRITE,
-            descriptor.as_ptr(),
-            size_of_val(&descriptor),
-        )
-    };
-    result == 0
+    // Linux' struct user_desc: entry, base, limit; of the flags, contents = code (2) and
+    // limit_in_pages for the one, useable data for the other.
+    let code = [0u32, CODE as u32, 0xf_ffff, 2 << 1 | 1 << 4];
+    let data = [1u32, DATA16_BASE as u32, DATA16_LIMIT, 1 << 6];
+    const WRITE: libc::c_int = 0x11;
+    [code, data].iter().all(|descriptor| {
+        // SAFETY: the kernel reads sixteen bytes; nothing else in this process uses the LDT.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_modify_ldt,
+                WRITE,
+                descriptor.as_ptr(),
+                size_of_val(descriptor),
+            )
+        };
+        result == 0
+    })
 }
 
 /// Runs one sequence.
@@ -217,7 +221,11 @@ unsafe fn run(slot: &mut Slot, pool: &[u8]) {
         };
         (*control).entry = slot.before.rip | u64::from(selector) << 32;
         let far = selector != 0;
-        (*control).data_selector = if far { selector::DATA.into() } else { 0 };
+        (*control).data_selector = match selector {
+            selector::CODE32 => selector::DATA.into(),
+            selector::CODE16 => selector::DATA16.into(),
+            _ => 0,
+        };
         END = End::default();
         ring3_silicon_enter(far.into());
         slot.after = (*control).state;

@@ -18,7 +18,7 @@ pub struct Control {
     pub state: State,
     /// Where to go: offset, then selector if not 64-bit code.
     pub entry: u64,
-    /// The selector of data segments, or 0.
+    /// The selector of data segments, or 0 for none.
     pub data_selector: u64,
     /// The components of XSAVE that are used.
     pub components: u64,
@@ -191,6 +191,11 @@ core::arch::global_asm!(
     "or ecx, eax",
     "mov eax, ss",
     "mov [rip + {c} + {selectors} + 10], ax",
+    "cmp eax, {data}",
+    "je 9f",
+    "mov eax, {data}",
+    "mov ss, eax",
+    "9:",
     "test ecx, ecx",
     "jz 6f",
     "xor eax, eax",
@@ -222,6 +227,7 @@ core::arch::global_asm!(
     "call {unexpected}",
     "ud2",
     c = sym CONTROL,
+    data = const crate::layout::selector::DATA,
     note = sym super::child::note_fault,
     unexpected = sym super::child::unexpected_signal,
     host_rsp = const offset_of!(Control, host_rsp),
