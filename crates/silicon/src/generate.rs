@@ -783,6 +783,10 @@ impl Draft<'_> {
     /// Puts a prefix in front. What comes out is another instruction, the same one, or none.
     fn mutate(&mut self, bytes: &mut Vec<u8>, instruction: &mut Instruction, here: u64) {
         const PREFIXES: [u8; 10] = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x66];
+        if instruction.op0_register().is_cr() || instruction.op1_register().is_cr() {
+            // With LOCK another register with one vendor's processors.
+            return;
+        }
         let mut changed = bytes.clone();
         if self.size == CodeSize::Bits64 && self.random.chance(3) {
             // REX, which counts only directly before the opcode; or one more that does not.

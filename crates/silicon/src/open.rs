@@ -601,8 +601,10 @@ pub const ROWS: &[Row] = &[
         source: "SDM Vol. 2, \"LDS/LES/LFS/LGS/LSS-Load Far Pointer\", \"JMP-Jump\", \"CALL-Call Procedure\"",
         says: "which part of a far pointer is loaded first is not said",
         open: |i, before| {
+            let checks = before.state.rflags & ring3_arch::rflags::AC != 0;
             (before.faulted && is_far_pointer(i)).then(|| Open {
                 fault_address: true,
+                everything: checks,
                 ..Open::default()
             })
         },
@@ -820,7 +822,9 @@ impl Tracer {
                 used.access(),
                 OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess | OpAccess::None
             );
-            let replaces = used.access() == OpAccess::Write;
+            // The decoder takes a NOP of this processor for what it is elsewhere.
+            let is_nop = matches!(i.mnemonic(), Mnemonic::Rdsspd | Mnemonic::Rdsspq);
+            let replaces = used.access() == OpAccess::Write && !is_nop;
             if register.is_gpr() {
                 let bit = 1 << (register.full_register().number() & 15);
                 carried |= reads && ledger.general & bit != 0;
