@@ -101,18 +101,25 @@ fn everything() -> Option<Open> {
     })
 }
 
-/// The offset of the memory operand in its segment.
-fn offset(i: &Instruction, state: &State) -> Option<u64> {
-    let address = address(i, state)?;
-    let base = match i.memory_segment() {
+/// The base of a segment register.
+fn base(i: &Instruction, state: &State, register: Register) -> u64 {
+    let long = i.code_size() == ring3_isa::forms::iced_x86::CodeSize::Code64;
+    match register {
         Register::FS => state.bases[0],
         Register::GS => state.bases[1],
+        // In 64-bit mode the others have none.
+        _ if long => 0,
         Register::DS => segment_base(state.selectors[0]),
         Register::ES => segment_base(state.selectors[1]),
         Register::CS => segment_base(state.selectors[4]),
         _ => segment_base(state.selectors[5]),
-    };
-    Some(address.wrapping_sub(base))
+    }
+}
+
+/// The offset of the memory operand in its segment.
+fn offset(i: &Instruction, state: &State) -> Option<u64> {
+    let address = address(i, state)?;
+    Some(address.wrapping_sub(base(i, state, i.memory_segment())))
 }
 
 /// The linear address of the memory operand, if there is one.
@@ -120,12 +127,7 @@ pub fn address(i: &Instruction, state: &State) -> Option<u64> {
     let operand = (0..i.op_count()).find(|&n| i.op_kind(n) == OpKind::Memory)?;
     let address = i.virtual_address(operand, 0, |register, _, _| {
         Some(match register {
-            Register::FS => state.bases[0],
-            Register::GS => state.bases[1],
-            Register::DS => segment_base(state.selectors[0]),
-            Register::ES => segment_base(state.selectors[1]),
-            Register::CS => segment_base(state.selectors[4]),
-            Register::SS => segment_base(state.selectors[5]),
+            _ if register.is_segment_register() => base(i, state, register),
             _ if register.is_gpr() => {
                 let value = state.general[register.full_register().number() & 15];
                 match register.size() {
