@@ -421,7 +421,7 @@ impl Session {
     /// A person sees when the guest is ready. What is not typed by a person waits for that.
     fn feed(&mut self) -> bool {
         let ready = self.raw.is_some() || self.machine.serial_is_listening();
-        if ready && !self.input.is_empty() {
+        if ready && self.machine.takes_input() && !self.input.is_empty() {
             let taken = self.machine.serial_input(self.input.make_contiguous());
             self.input.drain(..taken);
         }

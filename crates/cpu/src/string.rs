@@ -16,6 +16,9 @@ use crate::state::Cpu;
 use ring3_arch::rflags;
 use ring3_isa::{Op, Reg, Uop};
 
+/// Iterations of a round after which the engine looks at the boundary.
+const LONG_ROUND: u64 = 512;
+
 /// The decoded fields of a string micro-op.
 struct StringUop {
     size: u64,
@@ -144,6 +147,7 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         let port = cpu.reg(Reg::Rdx) as u16;
         routine::io::check_permission(cpu, m, port, s.size)?;
     }
+    let before = s.pointer(cpu, Reg::Rcx);
     let mut again = false;
     m.take_device_access();
     if count != 0 {
@@ -171,12 +175,16 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
     } else {
         target & 0xffff_ffff
     });
-    // A device access may have changed what is pending.
-    Ok(if matches!(u.op, Op::Ins | Op::Outs) {
-        Flow::Sync
-    } else {
-        Flow::Indirect
-    })
+    // A device access may have changed what is pending; and an engine wants to look up after a round
+    // of many iterations.
+    let iterations = before.wrapping_sub(s.pointer(cpu, Reg::Rcx));
+    Ok(
+        if matches!(u.op, Op::Ins | Op::Outs) || iterations > LONG_ROUND {
+            Flow::Sync
+        } else {
+            Flow::Indirect
+        },
+    )
 }
 
 /// Books `elements` finished iterations.

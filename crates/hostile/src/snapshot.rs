@@ -28,9 +28,9 @@ pub(crate) fn enter(bytes: &[u8]) {
     };
     let limit = machine.instructions().saturating_add(INSTRUCTIONS);
     for _ in 0..INSTRUCTIONS {
-        let stop = machine.run(limit);
+        let stop = machine.run_briefly(limit, INSTRUCTIONS);
         while machine.take_output().is_some() {}
-        if stop != Stop::Output {
+        if stop.is_some_and(|stop| stop != Stop::Output) {
             break;
         }
     }
