@@ -6,10 +6,53 @@ use ring3_arch::cr::{cr4, xcr0};
 use ring3_arch::paging::PHYSICAL_BITS;
 use ring3_clock::TSC_HZ;
 use ring3_isa::FeatureSet;
+use serde::{Deserialize, Serialize};
 
 /// Frequency of the core crystal clock, in Hz, as CPUID leaf 0x15 reports it: the clock of the local
 /// APIC timers, one count per nanosecond.
 pub const CRYSTAL_HZ: u64 = 1_000_000_000;
+
+/// Which processor: what it has beyond what all of them have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CpuKind {
+    /// The level x86-64-v2 of the System V ABI: SSE to SSE4.2.
+    #[default]
+    V2,
+    /// The level x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT.
+    V3,
+    /// The level x86-64-v3 with those unprivileged extensions of Sapphire Rapids that are modelled: AES,
+    /// VAES, PCLMULQDQ, VPCLMULQDQ, SHA, GFNI, ADX, CLFLUSHOPT, CLWB, SERIALIZE. Not AVX-512, AMX and
+    /// AVX-VNNI, and no 57-bit linear addresses.
+    Spr,
+}
+
+impl CpuKind {
+    /// All of them.
+    pub const ALL: [CpuKind; 3] = [CpuKind::V2, CpuKind::V3, CpuKind::Spr];
+
+    /// Its name, as a user writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CpuKind::V2 => "x86-64-v2",
+            CpuKind::V3 => "x86-64-v3",
+            CpuKind::Spr => "spr",
+        }
+    }
+
+    /// The features that make the difference.
+    fn features(self) -> &'static [Feature] {
+        use Feature::*;
+        static SPR: [Feature; 17] = [
+            Avx, Avx2, Bmi1, Bmi2, F16c, Fma, Lzcnt, Aes, Vaes, Pclmulqdq, Vpclmulqdq, Sha, Gfni,
+            Adx, Clflushopt, Clwb, Serialize,
+        ];
+        match self {
+            CpuKind::V2 => &[],
+            CpuKind::V3 => &SPR[..7],
+            CpuKind::Spr => &SPR,
+        }
+    }
+}
 
 /// The identity of the processors of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +69,13 @@ impl Default for CpuModel {
 }
 
 impl CpuModel {
-    /// The default processor: x86-64-v2 with user interrupts, in a package of `processors`.
+    /// The default processor, in a package of `processors`.
     pub fn new(processors: u32) -> CpuModel {
+        CpuModel::of(CpuKind::default(), processors)
+    }
+
+    /// A processor of this kind with user interrupts, in a package of `processors`.
+    pub fn of(kind: CpuKind, processors: u32) -> CpuModel {
         use Feature::*;
         let mut features = FeatureSet::of(&[
             Fpu,
@@ -92,6 +140,10 @@ impl CpuModel {
             Lm,
             InvariantTsc,
         ]);
+        features = kind
+            .features()
+            .iter()
+            .fold(features, |set, &feature| set.with(feature));
         if processors > 1 {
             features = features.with(Htt);
         }

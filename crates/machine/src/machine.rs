@@ -110,7 +110,7 @@ impl Machine {
 
     /// Builds a machine around existing memory.
     pub(crate) fn with_ram(config: MachineConfig, ram: Ram) -> Machine {
-        let model = Arc::new(CpuModel::new(config.cpus));
+        let model = Arc::new(CpuModel::of(config.cpu, config.cpus));
         let cpus = (0..config.cpus)
             .map(|n| Cpu::new(CpuIndex(n), model.clone(), config.seed))
             .collect::<Vec<_>>();

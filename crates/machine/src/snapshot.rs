@@ -191,7 +191,7 @@ impl Machine {
             return Err(damaged("its memory does not match its hash"));
         }
         let mut machine = Machine::with_ram(state.config, ram);
-        let model = Arc::new(CpuModel::new(machine.config.cpus));
+        let model = Arc::new(CpuModel::of(machine.config.cpu, machine.config.cpus));
         machine.cpus = state.cpus;
         for cpu in &mut machine.cpus {
             cpu.model = model.clone();

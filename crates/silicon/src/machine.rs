@@ -387,8 +387,9 @@ impl Machine {
         cpu.x87.load_legacy_area(true, before.area.legacy());
         cpu.mxcsr = Mxcsr::from_bits(before.area.mxcsr()).unwrap_or_default();
         for n in 0..16 {
-            let [low, _] = before.area.vector(n);
+            let [low, high] = before.area.vector(n);
             cpu.vectors[n] = low;
+            cpu.uppers[n] = high;
         }
         for (name, base) in [SegmentName::Fs, SegmentName::Gs].into_iter().zip(before.bases) {
             cpu.system.segments[name as usize].base = base;
@@ -479,7 +480,7 @@ impl Machine {
         cpu.x87.store_legacy_area(true, state.area.legacy_mut());
         state.area.set_mxcsr(cpu.mxcsr.bits());
         for n in 0..16 {
-            state.area.set_vector(n, [cpu.vectors[n], 0]);
+            state.area.set_vector(n, [cpu.vectors[n], cpu.uppers[n]]);
         }
         let segment = |name: SegmentName| cpu.system.segments[name as usize];
         state.bases = [segment(SegmentName::Fs).base, segment(SegmentName::Gs).base];

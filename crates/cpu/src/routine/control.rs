@@ -138,6 +138,8 @@ pub(crate) fn xsetbv<M: Memory>(cpu: &mut Cpu, m: &mut M) -> Result<(), Stop> {
         return Err(m.fault(Fault::GP0));
     }
     cpu.system.xcr0 = value;
+    // Whether AVX can be used may have changed.
+    m.configure(cpu);
     Ok(())
 }
 

@@ -11,11 +11,13 @@ use ring3_arithmetic::packed::{
 };
 use ring3_isa::{Op, Reg, Uop};
 
-fn packed_op(u: &Uop) -> PackedOp {
+#[inline(always)]
+pub(crate) fn packed_op(u: &Uop) -> PackedOp {
     PackedOp::ALL[(u.imm >> 16) as usize]
 }
 
-fn float_op(u: &Uop) -> FloatOp {
+#[inline(always)]
+pub(crate) fn float_op(u: &Uop) -> FloatOp {
     FloatOp::ALL[(u.imm >> 16) as usize]
 }
 

@@ -32,26 +32,6 @@ pub(crate) fn rdrand(cpu: &mut Cpu, u: &Uop) {
     cpu.flags.set_bits(rflags::CF);
 }
 
-/// The string index step without the string.
-pub(crate) fn step(cpu: &mut Cpu, u: &Uop) {
-    let bytes = u64::from(u.y);
-    let old = cpu.reg(u.a);
-    let new = if cpu.has_flag(rflags::DF) {
-        old.wrapping_sub(bytes)
-    } else {
-        old.wrapping_add(bytes)
-    };
-    let kept = cpu.reg(u.dst);
-    cpu.set_reg(
-        u.dst,
-        match u.op {
-            Op::Step16 => (kept & !0xffff) | (new & 0xffff),
-            Op::Step32 => new & 0xffff_ffff,
-            _ => new,
-        },
-    );
-}
-
 /// CMPXCHG8B and CMPXCHG16B.
 pub(crate) fn compare_exchange<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let address = cpu.reg(u.a);

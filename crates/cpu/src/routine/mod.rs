@@ -112,7 +112,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         Op::Testui => {
             user_interrupt::execute(cpu, m, u)?;
         }
-        Op::Step16 | Op::Step32 | Op::Step64 => miscellaneous::step(cpu, u),
         Op::Fxsave => save::fxsave(cpu, m, u)?,
         Op::Ldmxcsr
         | Op::Stmxcsr

@@ -80,6 +80,8 @@ pub struct CodeMode {
     pub wait: Usability,
     /// Whether SSE can be used (CR0.EM, CR0.TS, CR4.OSFXSR).
     pub sse: Usability,
+    /// Whether AVX can be used (CR4.OSXSAVE, XCR0, CR0.TS).
+    pub avx: Usability,
     /// Whether user interrupts are enabled (CR4.UINTR).
     pub uintr: bool,
     /// Advertised features.
@@ -97,6 +99,7 @@ impl CodeMode {
             mmx: Usability::Usable,
             wait: Usability::Usable,
             sse: Usability::Usable,
+            avx: Usability::Usable,
             uintr: true,
             features,
         }
@@ -241,6 +244,10 @@ fn lift_instruction(b: &mut Builder, i: &Instruction) {
         return b.raise(Exception::InvalidOpcode);
     }
     if !b.mode.features.allows(i) {
+        return b.raise(Exception::InvalidOpcode);
+    }
+    // SDM Vol. 2, "VEX Instructions": in real-address and virtual-8086 mode the bytes are LDS and LES.
+    if b.mode.real && vector::is_vex(i) {
         return b.raise(Exception::InvalidOpcode);
     }
     if is_hint(i.mnemonic())
