@@ -87,13 +87,14 @@ impl Engine for Interpreter {
                     end.0 += until.0 - memory.now.0;
                     memory.now = until;
                 }
+                Exit::Breath => {}
                 exit => break exit,
             }
         };
         *now = memory.now;
         let stopped = match exit {
             Exit::Idle(_) => Stopped::Halted,
-            Exit::SliceEnd | Exit::Reschedule => Stopped::Limit,
+            Exit::SliceEnd | Exit::Reschedule | Exit::Breath => Stopped::Limit,
             Exit::Unimplemented => Stopped::Unimplemented,
             Exit::Shutdown => Stopped::Shutdown,
         };

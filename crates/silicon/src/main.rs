@@ -1,7 +1,8 @@
 //! `cargo xtask soak silicon`: random sequences on the host's processor and in the machine.
 
 use clap::Parser;
-use ring3_cpu::CpuModel;
+use ring3_cpu::{CpuKind, CpuModel};
+use ring3_isa::FeatureSet;
 use ring3_silicon::engine::{ENGINES, Engine};
 use ring3_silicon::report::{describe, shrink};
 use ring3_silicon::tester::{Mismatch, Options, Tester};
@@ -26,6 +27,9 @@ struct Arguments {
     /// How many sequences of each seed
     #[arg(long, default_value_t = 1_000_000)]
     sequences: u64,
+    /// The kind of processor whose instructions are drawn
+    #[arg(long, default_value = "spr")]
+    cpu: String,
     /// The engine to test; all of them if not given
     #[arg(long)]
     engine: Vec<String>,
@@ -66,6 +70,18 @@ fn engines(names: &[String]) -> Result<Vec<Box<dyn Engine>>, String> {
         .collect())
 }
 
+fn features(name: &str) -> Result<FeatureSet, String> {
+    let kind = CpuKind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.map(|kind| CpuModel::of(kind, 1).features())
+        .ok_or_else(|| {
+            let known = CpuKind::ALL.map(CpuKind::name);
+            format!(
+                "there is no processor '{name}'; there are: {}",
+                known.join(", ")
+            )
+        })
+}
+
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let started = Instant::now();
     let limit = arguments.minutes.map(|m| Duration::from_secs_f64(m * 60.0));
@@ -74,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let mut tester = Tester::new(Options {
             seed,
-            features: CpuModel::default().features(),
+            features: features(&arguments.cpu)?,
             engines: engines(&arguments.engine)?,
         })?;
         println!("seed {seed}");
