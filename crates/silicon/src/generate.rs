@@ -49,6 +49,30 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// A sequence of this code, with a jump out at the end, and the first bytes of the pool for memory.
+    pub fn of_code(size: CodeSize, start: u64, code: &[u8], before: State) -> Sequence {
+        let base = code_base(size);
+        let mut items = Vec::new();
+        let mut decoder =
+            Decoder::with_ip(size.bits(), code, start - base, DecoderOptions::NONE);
+        while decoder.can_decode() {
+            let at = decoder.position();
+            let instruction = decoder.decode();
+            items.push(Item { at, instruction });
+        }
+        let mut code = code.to_vec();
+        let end = start - base + code.len() as u64;
+        code.extend(jump_out(size, end));
+        Sequence {
+            size,
+            start,
+            items,
+            code,
+            before,
+            memory_at: 0,
+        }
+    }
+
     /// The base of its code segment.
     pub fn code_base(&self) -> u64 {
         code_base(self.size)
@@ -66,6 +90,24 @@ fn data_base(size: CodeSize) -> u64 {
     } else {
         0
     }
+}
+
+/// The jump to [`EXIT`] that stands at offset `here` of the code segment.
+fn jump_out(size: CodeSize, here: u64) -> Vec<u8> {
+    let mut code = Vec::with_capacity(8);
+    if size == CodeSize::Bits64 {
+        code.push(0xe9);
+        let displacement = EXIT.wrapping_sub(here + 5) as u32;
+        code.extend(displacement.to_le_bytes());
+        return code;
+    }
+    if size == CodeSize::Bits16 {
+        code.push(0x66);
+    }
+    code.push(0xea);
+    code.extend((EXIT as u32).to_le_bytes());
+    code.extend(selector::CODE64.to_le_bytes());
+    code
 }
 
 /// What the operand in ModRM should be.
@@ -826,22 +868,7 @@ impl Draft<'_> {
     /// Where the jump out begins, and the jump.
     fn finish(&mut self) {
         let end = self.code.len();
-        match self.size {
-            CodeSize::Bits64 => {
-                let next = self.here() + 5;
-                self.code.push(0xe9);
-                let displacement = EXIT.wrapping_sub(next) as u32;
-                self.code.extend(displacement.to_le_bytes());
-            }
-            size => {
-                if size == CodeSize::Bits16 {
-                    self.code.push(0x66);
-                }
-                self.code.push(0xea);
-                self.code.extend((EXIT as u32).to_le_bytes());
-                self.code.extend(selector::CODE64.to_le_bytes());
-            }
-        }
+        self.code.extend(jump_out(self.size, self.here()));
         self.patch(end);
     }
 
