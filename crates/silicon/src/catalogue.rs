@@ -154,9 +154,12 @@ fn kind(code: Code) -> Kind {
         In | Out | Insb | Insw | Insd | Outsb | Outsw | Outsd | Cli | Sti
     );
     let privileged = ports || info.cpl0() && !info.cpl3();
-    let x87 = features
-        .iter()
-        .any(|f| matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
+    let x87 = features.iter().any(|f| {
+        matches!(
+            f,
+            CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387
+        )
+    });
     if privileged || code.flow_control() == FlowControl::Exception {
         Kind::Privileged
     } else if x87 {
@@ -243,10 +246,7 @@ impl Catalogue {
                     catalogue.left_out.push((size, form.code, reason[0].reason));
                     continue;
                 }
-                let memory = examples
-                    .iter()
-                    .map(|i| i.memory_size().size() as u32)
-                    .max();
+                let memory = examples.iter().map(|i| i.memory_size().size() as u32).max();
                 let number = catalogue.total;
                 catalogue.total += 1;
                 catalogue.by_code[size as usize][form.code as usize] = number;

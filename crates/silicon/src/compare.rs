@@ -85,7 +85,10 @@ pub fn differences(
             Flags(ledger.flags)
         ));
     }
-    for (name, (n, m)) in ["fs.base", "gs.base"].iter().zip(n.bases.iter().zip(m.bases)) {
+    for (name, (n, m)) in ["fs.base", "gs.base"]
+        .iter()
+        .zip(n.bases.iter().zip(m.bases))
+    {
         if *n != m {
             lines.push(format!("{name}: {n:x}, here {m:x}"));
         }

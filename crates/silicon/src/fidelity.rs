@@ -119,7 +119,12 @@ impl Summary {
             text,
             "{} encodings skipped that the host lacks: {}",
             seen.catalogue.skipped.len(),
-            names(seen.catalogue.skipped.iter().map(|(_, code)| format!("{:?}", code.mnemonic())))
+            names(
+                seen.catalogue
+                    .skipped
+                    .iter()
+                    .map(|(_, code)| format!("{:?}", code.mnemonic()))
+            )
         );
         let mut reasons: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for (_, code, reason) in &seen.catalogue.left_out {
@@ -135,7 +140,12 @@ impl Summary {
             let _ = writeln!(text, "  {reason} ({source}): {}", names(mnemonics));
         }
         let missing = self.missing();
-        let _ = writeln!(text, "{} encodings never executed: {}", missing.len(), names(missing.iter().cloned()));
+        let _ = writeln!(
+            text,
+            "{} encodings never executed: {}",
+            missing.len(),
+            names(missing.iter().cloned())
+        );
         let never = seen.coverage.never_completed(&seen.catalogue);
         let _ = writeln!(
             text,
@@ -181,7 +191,12 @@ fn names(names: impl IntoIterator<Item = String>) -> String {
         return "none".into();
     }
     const SHOWN: usize = 40;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(" ");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ");
     if names.len() > SHOWN {
         let _ = write!(text, " and {} more", names.len() - SHOWN);
     }

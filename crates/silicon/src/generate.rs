@@ -7,8 +7,8 @@
 
 use crate::catalogue::{Catalogue, Entry, Kind};
 use crate::layout::{
-    CODE, CODE_BYTES_MAX, DATA16_BASE, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, NOWHERE, PAGE, READ_ONLY,
-    SLOTS_OF_16_BITS, selector, slot,
+    CODE, CODE_BYTES_MAX, DATA16_BASE, EXIT, FS_BASE, GS_BASE, MEMORY, MEMORY_SPAN, NOWHERE, PAGE,
+    READ_ONLY, SLOTS_OF_16_BITS, selector, slot,
 };
 use crate::left_out::left_out;
 use crate::random::Random;
@@ -53,8 +53,7 @@ impl Sequence {
     pub fn of_code(size: CodeSize, start: u64, code: &[u8], before: State) -> Sequence {
         let base = code_base(size);
         let mut items = Vec::new();
-        let mut decoder =
-            Decoder::with_ip(size.bits(), code, start - base, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(size.bits(), code, start - base, DecoderOptions::NONE);
         while decoder.can_decode() {
             let at = decoder.position();
             let instruction = decoder.decode();
@@ -401,12 +400,8 @@ impl Draft<'_> {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        let mut decoder = Decoder::with_ip(
-            self.size.bits(),
-            bytes,
-            self.here(),
-            DecoderOptions::NONE,
-        );
+        let mut decoder =
+            Decoder::with_ip(self.size.bits(), bytes, self.here(), DecoderOptions::NONE);
         let instruction = decoder.decode();
         self.push(bytes, instruction);
     }
@@ -528,7 +523,7 @@ impl Draft<'_> {
                     self.set_register(number, value);
                 }
             }
-            if string && !self.known[1].is_some_and(|count| count < 100) {
+            if string && self.known[1].is_none_or(|count| count >= 100) {
                 let value = self.random.below(40) as u32;
                 self.set_register(1, value);
             }
@@ -666,7 +661,11 @@ impl Draft<'_> {
             (CodeSize::Bits32, _) => &[],
             (CodeSize::Bits16, _) => &[0x66, 0x67],
         };
-        let half = if mnemonic == Mnemonic::Cmpxchg16b { 8 } else { 4 };
+        let half = if mnemonic == Mnemonic::Cmpxchg16b {
+            8
+        } else {
+            4
+        };
         for (register, at) in [(0u8, target), (2, target + half)] {
             let mut bytes = prefix.to_vec();
             bytes.push(0x8b);
@@ -699,7 +698,14 @@ impl Draft<'_> {
             let mxcsr = self.random.mxcsr();
             self.set_memory(target + 24, mxcsr, false);
             let present = self.random.u64() as u32 & components;
-            for (at, value) in [(512, present), (516, 0), (520, 0), (524, 0), (528, 0), (532, 0)] {
+            for (at, value) in [
+                (512, present),
+                (516, 0),
+                (520, 0),
+                (524, 0),
+                (528, 0),
+                (532, 0),
+            ] {
                 self.set_memory(target + at, value, false);
             }
         }
@@ -732,9 +738,12 @@ impl Draft<'_> {
         };
         let here = self.here() + reserved as u64;
         let kinds = code.op_code().op_kinds();
-        let far = kinds
-            .iter()
-            .any(|kind| matches!(kind, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2));
+        let far = kinds.iter().any(|kind| {
+            matches!(
+                kind,
+                OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2
+            )
+        });
         let selectors = [
             selector::CODE64,
             selector::CODE32,
@@ -818,7 +827,10 @@ impl Draft<'_> {
     fn loses_stack(&mut self, i: &Instruction) -> bool {
         let writes = i.op0_kind() == OpKind::Register
             && i.op0_register().full_register() == Register::RSP
-            && !matches!(i.mnemonic(), Mnemonic::Push | Mnemonic::Cmp | Mnemonic::Test);
+            && !matches!(
+                i.mnemonic(),
+                Mnemonic::Push | Mnemonic::Cmp | Mnemonic::Test
+            );
         writes && !self.random.chance(8)
     }
 
@@ -834,15 +846,19 @@ impl Draft<'_> {
             // REX, which counts only directly before the opcode; or one more that does not.
             let legacy = changed
                 .iter()
-                .take_while(|b| matches!(b, 0x66 | 0x67 | 0xf2 | 0xf3 | 0xf0 | 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65))
+                .take_while(|b| {
+                    matches!(
+                        b,
+                        0x66 | 0x67 | 0xf2 | 0xf3 | 0xf0 | 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65
+                    )
+                })
                 .count();
             let rex = 0x40 | self.random.below(16) as u8;
             changed.insert(legacy, rex);
         } else {
             changed.insert(0, self.random.pick(&PREFIXES));
         }
-        let mut decoder =
-            Decoder::with_ip(self.size.bits(), &changed, here, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(self.size.bits(), &changed, here, DecoderOptions::NONE);
         let decoded = decoder.decode();
         let same_length = decoded.len() == changed.len();
         let near_branch = matches!(
@@ -984,7 +1000,12 @@ fn selector_value(random: &mut Random) -> u32 {
         1 => random.below(4) as u32,
         2 => random.below(0x90) as u32,
         _ => random
-            .pick(&[selector::DATA, selector::DATA, selector::CODE64, selector::DATA16])
+            .pick(&[
+                selector::DATA,
+                selector::DATA,
+                selector::CODE64,
+                selector::DATA16,
+            ])
             .into(),
     }
 }

@@ -8,7 +8,8 @@
 
 use crate::engine::{Engine, Parts, Stopped};
 use crate::layout::{
-    CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector, slot,
+    CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE,
+    READ_ONLY, selector, slot,
 };
 use crate::state::{End, State};
 use ring3_arch::cr::{cr0, cr4, efer};
@@ -317,9 +318,21 @@ impl Machine {
         for page in 0..CODE_BYTES as u64 / PAGE {
             entry(at::CODE_PT, page, (at::CODE + page * PAGE) | PRESENT | USER);
         }
-        entry(at::PML4, index(SYSTEM, 3), at::HIGH_PDPT | PRESENT | WRITABLE);
-        entry(at::HIGH_PDPT, index(SYSTEM, 2), at::HIGH_PD | PRESENT | WRITABLE);
-        entry(at::HIGH_PD, index(SYSTEM, 1), at::SYSTEM_PT | PRESENT | WRITABLE);
+        entry(
+            at::PML4,
+            index(SYSTEM, 3),
+            at::HIGH_PDPT | PRESENT | WRITABLE,
+        );
+        entry(
+            at::HIGH_PDPT,
+            index(SYSTEM, 2),
+            at::HIGH_PD | PRESENT | WRITABLE,
+        );
+        entry(
+            at::HIGH_PD,
+            index(SYSTEM, 1),
+            at::SYSTEM_PT | PRESENT | WRITABLE,
+        );
         for page in 0..SYSTEM_PAGES {
             let to = at::SYSTEM + page * PAGE;
             entry(at::SYSTEM_PT, page, to | PRESENT | WRITABLE);
@@ -391,7 +404,10 @@ impl Machine {
             cpu.vectors[n] = low;
             cpu.uppers[n] = high;
         }
-        for (name, base) in [SegmentName::Fs, SegmentName::Gs].into_iter().zip(before.bases) {
+        for (name, base) in [SegmentName::Fs, SegmentName::Gs]
+            .into_iter()
+            .zip(before.bases)
+        {
             cpu.system.segments[name as usize].base = base;
         }
         cpu.refresh_bases();

@@ -140,11 +140,13 @@ pub fn address(i: &Instruction, state: &State) -> Option<u64> {
             _ => return None,
         })
     })?;
-    Some(if i.code_size() == ring3_isa::forms::iced_x86::CodeSize::Code64 {
-        address
-    } else {
-        address & 0xffff_ffff
-    })
+    Some(
+        if i.code_size() == ring3_isa::forms::iced_x86::CodeSize::Code64 {
+            address
+        } else {
+            address & 0xffff_ffff
+        },
+    )
 }
 
 fn read(before: &Before<'_>, at: u64, bytes: u64) -> Option<u64> {
@@ -225,7 +227,13 @@ fn is_image(i: &Instruction) -> bool {
     use MemorySize::*;
     matches!(
         i.memory_size(),
-        Xsave | Xsave64 | Fxsave_512Byte | Fxsave64_512Byte | FpuEnv14 | FpuEnv28 | FpuState94
+        Xsave
+            | Xsave64
+            | Fxsave_512Byte
+            | Fxsave64_512Byte
+            | FpuEnv14
+            | FpuEnv28
+            | FpuState94
             | FpuState108
     )
 }
@@ -288,7 +296,11 @@ pub const ROWS: &[Row] = &[
             if !matches!(i.mnemonic(), Rol | Ror | Rcl | Rcr) {
                 return None;
             }
-            flags(if shift_count(i, before.state)? > 1 { OF } else { 0 })
+            flags(if shift_count(i, before.state)? > 1 {
+                OF
+            } else {
+                0
+            })
         },
     },
     Row {
@@ -362,7 +374,8 @@ pub const ROWS: &[Row] = &[
         source: "SDM Vol. 2, \"AAA-ASCII Adjust After Addition\", \"AAS-ASCII Adjust AL After Subtraction\"",
         says: "OF, SF, ZF and PF are undefined",
         open: |i, _| {
-            matches!(i.mnemonic(), Mnemonic::Aaa | Mnemonic::Aas).then(|| flags(OF | SF | ZF | PF))?
+            matches!(i.mnemonic(), Mnemonic::Aaa | Mnemonic::Aas)
+                .then(|| flags(OF | SF | ZF | PF))?
         },
     },
     Row {
@@ -483,7 +496,7 @@ pub const ROWS: &[Row] = &[
                 memory: [28..32, 5..6]
                     .into_iter()
                     .chain((0..8).map(|n| 32 + 16 * n + 10..48 + 16 * n))
-                    .chain([416..512])
+                    .chain(std::iter::once(416..512))
                     .filter_map(|part| range(i, before, part))
                     .collect(),
                 ..Open::default()
@@ -627,7 +640,9 @@ pub const ROWS: &[Row] = &[
         open: |i, before| {
             let bytes = image_bytes(i)?;
             let at = address(i, before.state)?;
-            (before.byte)(at.wrapping_add(bytes - 1)).is_none().then(everything)?
+            (before.byte)(at.wrapping_add(bytes - 1))
+                .is_none()
+                .then(everything)?
         },
     },
     Row {
@@ -707,12 +722,12 @@ pub const ROWS: &[Row] = &[
         source: "SDM Vol. 2, \"POPA/POPAD-Pop All General-Purpose Registers\"",
         says: "whether registers are loaded before a later access faults is not said",
         open: |i, before| {
-            (before.faulted && matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)).then(|| {
-                Open {
+            (before.faulted && matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)).then(
+                || Open {
                     general: true,
                     ..Open::default()
-                }
-            })
+                },
+            )
         },
     },
     Row {
@@ -720,7 +735,8 @@ pub const ROWS: &[Row] = &[
         source: "SDM Vol. 2, \"SYSRET-Return From Fast System Call\"; APM Vol. 3, \"SYSRET\"",
         says: "exists in 64-bit mode only, or in compatibility mode too",
         open: |i, before| {
-            (i.mnemonic() == Mnemonic::Sysret && before.size != CodeSize::Bits64).then(everything)?
+            (i.mnemonic() == Mnemonic::Sysret && before.size != CodeSize::Bits64)
+                .then(everything)?
         },
     },
     Row {
@@ -831,12 +847,20 @@ impl Tracer {
                 let bit = 1 << (register.full_register().number() & 15);
                 carried |= reads && ledger.general & bit != 0;
                 written_general |= if writes { bit } else { 0 };
-                replaced_general |= if replaces && register.size() >= 4 { bit } else { 0 };
+                replaced_general |= if replaces && register.size() >= 4 {
+                    bit
+                } else {
+                    0
+                };
             } else if register.is_vector_register() {
                 let bit = 1 << (register.number() & 15);
                 carried |= reads && ledger.vectors & bit != 0;
                 written_vectors |= if writes { bit } else { 0 };
-                replaced_vectors |= if replaces && register.is_ymm() { bit } else { 0 };
+                replaced_vectors |= if replaces && register.is_ymm() {
+                    bit
+                } else {
+                    0
+                };
             }
         }
         for used in info.used_memory() {

@@ -66,7 +66,11 @@ impl Area {
     }
     /// Replaces ST(n).
     pub fn set_st(&mut self, n: usize, value: u128) {
-        put(&mut self.0, 32 + 16 * n, (value & ((1 << 80) - 1)).to_le_bytes());
+        put(
+            &mut self.0,
+            32 + 16 * n,
+            (value & ((1 << 80) - 1)).to_le_bytes(),
+        );
     }
     /// MXCSR.
     pub fn mxcsr(&self) -> u32 {
@@ -159,7 +163,8 @@ impl Display for End {
 
 /// The bits of RFLAGS that programs can change. Not RF, which says nothing but how the state was
 /// taken.
-pub const FLAGS: u64 = rflags::STATUS | rflags::DF | rflags::TF | rflags::AC | rflags::NT | rflags::ID;
+pub const FLAGS: u64 =
+    rflags::STATUS | rflags::DF | rflags::TF | rflags::AC | rflags::NT | rflags::ID;
 
 /// The general registers' names.
 pub const NAMES: [&str; 16] = [

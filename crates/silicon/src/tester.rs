@@ -5,7 +5,7 @@ use crate::compare::{After, differences, same};
 use crate::coverage::Coverage;
 use crate::engine::Engine;
 use crate::generate::{Generator, Sequence};
-use crate::layout::{CODE, CODE_BYTES, CODE_BYTES_MAX, MEMORY_BYTES, PAGE, SLOTS};
+use crate::layout::{CODE, CODE_BYTES, MEMORY_BYTES, PAGE, SLOTS};
 use crate::machine::{Machine, Outcome};
 use crate::native::{Batch, Host};
 use crate::open::{Before, Ledger, Tracer};
@@ -126,7 +126,9 @@ impl Tester {
         let avx = machines.iter().any(Machine::has_avx);
         let mut host = Host::new(MEMORY_POOL_BYTES, read_only)?;
         let sixteen_bits = host.has_16_bit_code()?;
-        let own = machines.iter().fold(0, |all, machine| all | machine.components());
+        let own = machines
+            .iter()
+            .fold(0, |all, machine| all | machine.components());
         let results = machines.iter().map(|_| Vec::new()).collect();
         Ok(Tester {
             seed: options.seed,
@@ -325,8 +327,12 @@ impl Tester {
         self.counts.open += u64::from(open);
         let (state, _, end) = self.host.result(slot);
         let rip = state.rip.wrapping_add(sequence.code_base());
-        self.coverage
-            .note(&self.catalogue, sequence, end, rip.wrapping_sub(sequence.start));
+        self.coverage.note(
+            &self.catalogue,
+            sequence,
+            end,
+            rip.wrapping_sub(sequence.start),
+        );
     }
 
     fn run_in_machine(&mut self, which: usize, sequence: &Sequence) -> Outcome {
@@ -466,7 +472,8 @@ impl Tester {
                 };
                 // Traps come after an instruction: INT3 and INTO after themselves, a single step before
                 // this one.
-                if end.is_some_and(|end| end.vector() == Some(1)) && machine.state().rip == before.rip
+                if end.is_some_and(|end| end.vector() == Some(1))
+                    && machine.state().rip == before.rip
                 {
                     return (ledger, Some(machine.state()));
                 }
@@ -580,8 +587,6 @@ fn decode(machine: &Machine, rip: u64, size: CodeSize) -> Option<Instruction> {
     if length == 0 || !(CODE..CODE + CODE_BYTES as u64).contains(&rip) {
         return None;
     }
-    debug_assert!(CODE_BYTES_MAX > 15);
-    let mut decoder =
-        Decoder::with_ip(size.bits(), &bytes[..length], rip, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(size.bits(), &bytes[..length], rip, DecoderOptions::NONE);
     Some(decoder.decode())
 }

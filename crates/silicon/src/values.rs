@@ -105,9 +105,8 @@ fn pair(random: &mut Random) -> (u128, u128) {
             (a, if random.chance(2) { a } else { vector(random) })
         }
         3 => {
-            let halves = |random: &mut Random| {
-                (0..8).fold(0, |v, _| v << 16 | u128::from(random.f16()))
-            };
+            let halves =
+                |random: &mut Random| (0..8).fold(0, |v, _| v << 16 | u128::from(random.f16()));
             (halves(random), halves(random))
         }
         _ => {
@@ -133,7 +132,15 @@ fn value(random: &mut Random) -> u64 {
     match random.below(16) {
         0..7 => pointer(random),
         7 | 8 => random.below(70),
-        9 => random.pick(&[0, 1, u64::MAX, 1 << 63, i64::MAX as u64, 0x8000_0000, 0x7fff_ffff]),
+        9 => random.pick(&[
+            0,
+            1,
+            u64::MAX,
+            1 << 63,
+            i64::MAX as u64,
+            0x8000_0000,
+            0x7fff_ffff,
+        ]),
         // Just beyond what is canonical.
         10 if random.chance(4) => 0x8000_0000_0000u64.wrapping_sub(random.below(32)),
         11 => random.f64(),

@@ -163,27 +163,57 @@ fn nothing_that_a_sequence_does_outlives_it() {
     let rude: [(&str, &[u8]); 14] = [
         ("xor esp, esp; push rax", &[0x31, 0xe4, 0x50]),
         ("std", &[0xfd]),
-        ("xor eax, eax; wrfsbase rax", &[0x31, 0xc0, 0xf3, 0x48, 0x0f, 0xae, 0xd0]),
-        ("xor eax, eax; wrgsbase rax; ud2", &[0x31, 0xc0, 0xf3, 0x48, 0x0f, 0xae, 0xd8, 0x0f, 0x0b]),
-        ("mov eax, 0x2b; mov ds, eax; mov es, eax", &[0xb8, 0x2b, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0]),
-        ("mov eax, 0x2b; mov fs, eax; mov gs, eax; int3", &[0xb8, 0x2b, 0, 0, 0, 0x8e, 0xe0, 0x8e, 0xe8, 0xcc]),
+        (
+            "xor eax, eax; wrfsbase rax",
+            &[0x31, 0xc0, 0xf3, 0x48, 0x0f, 0xae, 0xd0],
+        ),
+        (
+            "xor eax, eax; wrgsbase rax; ud2",
+            &[0x31, 0xc0, 0xf3, 0x48, 0x0f, 0xae, 0xd8, 0x0f, 0x0b],
+        ),
+        (
+            "mov eax, 0x2b; mov ds, eax; mov es, eax",
+            &[0xb8, 0x2b, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0],
+        ),
+        (
+            "mov eax, 0x2b; mov fs, eax; mov gs, eax; int3",
+            &[0xb8, 0x2b, 0, 0, 0, 0x8e, 0xe0, 0x8e, 0xe8, 0xcc],
+        ),
         ("push 0x100; popfq; nop", &[0x68, 0, 1, 0, 0, 0x9d, 0x90]),
         ("push 0x40000; popfq", &[0x68, 0, 0, 4, 0, 0x9d]),
-        ("push 0x40000; popfq; mov eax, [rsp + 1]", &[0x68, 0, 0, 4, 0, 0x9d, 0x8b, 0x44, 0x24, 1]),
+        (
+            "push 0x40000; popfq; mov eax, [rsp + 1]",
+            &[0x68, 0, 0, 4, 0, 0x9d, 0x8b, 0x44, 0x24, 1],
+        ),
         ("push 0x4000; popfq", &[0x68, 0, 0x40, 0, 0, 0x9d]),
         ("push 0; ldmxcsr [rsp]", &[0x6a, 0, 0x0f, 0xae, 0x14, 0x24]),
-        ("push 0; fldcw [rsp]; fld1; fldz; fdivp; fwait", &[0x6a, 0, 0xd9, 0x2c, 0x24, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0x9b]),
-        ("fld1 nine times", &[0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8]),
+        (
+            "push 0; fldcw [rsp]; fld1; fldz; fdivp; fwait",
+            &[
+                0x6a, 0, 0xd9, 0x2c, 0x24, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0x9b,
+            ],
+        ),
+        (
+            "fld1 nine times",
+            &[
+                0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8, 0xd9, 0xe8,
+                0xd9, 0xe8, 0xd9, 0xe8,
+            ],
+        ),
         ("xor eax, eax; jmp rax", &[0x31, 0xc0, 0xff, 0xe0]),
     ];
     let engine = ENGINES[0].0;
     for (what, code) in rude {
         let sequence = of_code(code, |_| {});
-        let lines = tester.differences(engine, 0, &sequence).expect("the host goes on");
+        let lines = tester
+            .differences(engine, 0, &sequence)
+            .expect("the host goes on");
         assert!(lines.is_empty(), "{what}: {lines:?}");
         // And an innocent one.
         let sequence = of_code(&[0x48, 0x01, 0xd8], |state| state.general[3] = 5);
-        let lines = tester.differences(engine, 0, &sequence).expect("the host goes on");
+        let lines = tester
+            .differences(engine, 0, &sequence)
+            .expect("the host goes on");
         assert!(lines.is_empty(), "after {what}: {lines:?}");
     }
 }
@@ -198,10 +228,14 @@ fn a_child_that_dies_is_replaced() {
     // mov eax, 60 (exit); syscall
     let dies = of_code(&[0xb8, 60, 0, 0, 0, 0x0f, 0x05], |_| {});
     // The machine, whose SYSCALL halts, does not agree, of course.
-    let lines = tester.differences(ENGINES[0].0, 0, &dies).expect("the host goes on");
+    let lines = tester
+        .differences(ENGINES[0].0, 0, &dies)
+        .expect("the host goes on");
     assert_eq!(lines, ["the host's process ended"]);
     let fine = of_code(&[0x90], |_| {});
-    let lines = tester.differences(ENGINES[0].0, 0, &fine).expect("the host goes on");
+    let lines = tester
+        .differences(ENGINES[0].0, 0, &fine)
+        .expect("the host goes on");
     assert!(lines.is_empty(), "{lines:?}");
 }
 
@@ -210,7 +244,9 @@ fn every_row_cites_its_source() {
     for row in ROWS {
         let source = row.source;
         assert!(
-            ["SDM Vol. ", "APM Vol. ", "Linux, "].iter().any(|name| source.starts_with(name)),
+            ["SDM Vol. ", "APM Vol. ", "Linux, "]
+                .iter()
+                .any(|name| source.starts_with(name)),
             "{source}"
         );
         assert!(!row.says.is_empty());

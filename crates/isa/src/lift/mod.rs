@@ -183,7 +183,10 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
 /// Opcode 90 is a NOP or PAUSE only as XCHG EAX, EAX. SDM Vol. 2, "One-byte Opcode Map" (90: "XCHG
 /// r8, rAX").
 fn is_exchange_with_r8(instruction: &Instruction, bytes: &[u8]) -> bool {
-    let rex = instruction.len().checked_sub(2).and_then(|at| bytes.get(at));
+    let rex = instruction
+        .len()
+        .checked_sub(2)
+        .and_then(|at| bytes.get(at));
     instruction.mnemonic() == Mnemonic::Pause
         && instruction.len() > 2
         && rex.is_some_and(|rex| rex & 0xf1 == 0x41)

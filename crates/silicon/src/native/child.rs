@@ -6,7 +6,9 @@
 use super::entry::{CONTROL, ring3_silicon_enter, ring3_silicon_exit, ring3_silicon_signal};
 use super::{Slot, Wires};
 use crate::layout::{
-    self, CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN, PAGE, READ_ONLY, selector};
+    self, CODE, CODE_BYTES, DATA16_BASE, DATA16_LIMIT, EXIT, MEMORY, MEMORY_BYTES, MEMORY_SPAN,
+    PAGE, READ_ONLY, selector,
+};
 use crate::state::{AREA_BYTES, End};
 use ring3_isa::CodeSize;
 use std::ptr::null_mut;
@@ -245,7 +247,9 @@ pub(super) fn live(wires: &Wires) -> ! {
     unsafe {
         set_up(wires.code_file, wires.memory_file, &*wires.read_only);
         let enabled = u32::from(enable_16_bit_code());
-        (*wires.shared).sixteen_bits.store(enabled, Ordering::Release);
+        (*wires.shared)
+            .sixteen_bits
+            .store(enabled, Ordering::Release);
         super::sandbox::enter();
         let pool = std::slice::from_raw_parts(wires.pool, wires.pool_bytes);
         loop {

@@ -8,7 +8,12 @@ pub(super) fn enter() {
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
     const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
-    let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let statement = |code, k| libc::sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
     let equal = |k, jt, jf| libc::sock_filter {
         code: JUMP_IF_EQUAL,
         jt,
