@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::generate::{Generator, Sequence};
 use crate::layout::{CODE, CODE_BYTES, MEMORY_BYTES, PAGE, SLOTS};
 use crate::machine::{Machine, Outcome};
-use crate::native::{Batch, Host};
+use crate::native::{Batch, Host, Patience};
 use crate::open::{Before, Ledger, Tracer};
 use crate::random::Random;
 use crate::state::{End, State};
@@ -226,7 +226,7 @@ impl Tester {
         }
         let mut died = BTreeMap::new();
         loop {
-            match self.host.run(count)? {
+            match self.host.run(count, Patience::Short)? {
                 Batch::Ran => break,
                 Batch::Died(slot) => {
                     died.insert(slot, DIED);
@@ -251,6 +251,11 @@ impl Tester {
                     None => self.judge(which, slot, sequence),
                 };
                 verdicts.push(verdict);
+            }
+            let hung = died.get(&slot) == Some(&HUNG);
+            if hung && verdicts.iter().any(|v| matches!(v, Verdict::Different(_))) {
+                // Not for a reason that is known: again, and with patience.
+                return self.rest_of_batch(first, slot, sequences, mismatch);
             }
             self.count(slot, sequence, &verdicts);
             for (which, verdict) in verdicts.into_iter().enumerate() {
@@ -528,7 +533,7 @@ impl Tester {
         }
         self.host
             .prepare(slot, sequence.size, &sequence.before, sequence.memory_at);
-        Ok(Some(match self.host.run(slot + 1)? {
+        Ok(Some(match self.host.run(slot + 1, Patience::Long)? {
             Batch::Ran => self.judge(which, slot, sequence),
             Batch::Died(_) => self.never_ended(which, sequence, DIED),
             Batch::Hung(_) => self.never_ended(which, sequence, HUNG),

@@ -21,12 +21,27 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How much processor time a batch may take until the child counts as hanging: hundreds of times what
-/// it needs. No result depends on it unless processor and machine disagree about whether a sequence
-/// ends.
-const PATIENCE_NS: u64 = 100_000_000;
+/// How much processor time the child may take for what it was given until it counts as hanging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A hundred times what a batch needs. Nothing follows from it but that a sequence is looked at
+    /// again.
+    Short,
+    /// So much that the sequence does not end.
+    Long,
+}
+
+impl Patience {
+    fn nanoseconds(self) -> u64 {
+        match self {
+            Patience::Short => 20_000_000,
+            Patience::Long => 1_000_000_000,
+        }
+    }
+}
+
 /// How often that is looked at.
-const INTERVAL_MS: libc::c_int = 25;
+const INTERVAL_MS: libc::c_int = 10;
 
 /// What parent and child exchange about one sequence.
 #[repr(C)]
@@ -271,7 +286,7 @@ impl Host {
     /// # Errors
     /// A sentence, if nothing can be run at all.
     pub fn has_16_bit_code(&mut self) -> Result<bool, String> {
-        self.run(0)?;
+        self.run(0, Patience::Long)?;
         Ok(self.shared().sixteen_bits.load(Ordering::Acquire) != 0)
     }
 
@@ -328,7 +343,7 @@ impl Host {
     ///
     /// # Errors
     /// A sentence, if the child cannot be started.
-    pub fn run(&mut self, count: usize) -> Result<Batch, String> {
+    pub fn run(&mut self, count: usize, patience: Patience) -> Result<Batch, String> {
         if self.child.is_none() {
             let child = self
                 .start()
@@ -338,7 +353,8 @@ impl Host {
         let child = self.child.as_ref().expect("it was started");
         let byte = count.min(SLOTS) as u8;
         self.shared().running.store(u32::MAX, Ordering::Release);
-        let patience = processor_time(child.process).map(|time| time + PATIENCE_NS);
+        let limit = patience.nanoseconds();
+        let patience = processor_time(child.process).map(|time| time + limit);
         // SAFETY: one byte is written, one read; the descriptors are open.
         let (ready, got) = unsafe {
             let sent = libc::write(child.go, (&raw const byte).cast(), 1);
