@@ -4,9 +4,12 @@
  * matrices, compiled for x86-64-v3.  It prints only results, which are the same
  * on any processor that has AVX2, FMA, BMI1, BMI2 and F16C.
  *
+ *	ring3 run --cpu x86-64-v3 vectors.c
+ *
  *	gcc -O3 -march=x86-64-v3 vectors.c -lm -o vectors
  *	./vectors > here && ring3 run --cpu x86-64-v3 ./vectors | diff here -
  */
+#pragma GCC target("arch=x86-64-v3")
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
@@ -255,6 +258,11 @@ static void library(void)
 
 int main(void)
 {
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+		fputs("this processor is no x86-64-v3: ring3 run --cpu x86-64-v3\n",
+		      stderr);
+		return 77;
+	}
 	fill();
 	sums();
 	elements();

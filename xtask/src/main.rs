@@ -18,7 +18,7 @@ Commands:
   test    everything continuous integration runs: formatting, lints, all tests, documentation
   check   formatting, lints and the tests that need no guest; before each commit
   bless   rewrites the expectations of the filetests; look at the diff afterwards
-  bench   measures the optimised build: starting the default guest, then a program in it
+  bench   measures the optimised build, beside QEMU if that is installed; `bench --help` for options
   soak    the slow tests: more rounds of what `test` runs briefly; `soak fuzz [MINUTES [DOOR]]` runs the
           fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one;
           `soak silicon [OPTIONS]` executes random sequences on the host's processor and in the machine
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         "test" => steps::test(),
         "check" => steps::check(),
         "bless" => steps::bless(),
-        "bench" => steps::bench(),
+        "bench" => steps::bench(&arguments[1..]),
         "soak" if arguments.get(1).is_some_and(|what| what == "silicon") => {
             steps::soak_silicon(&arguments[2..])
         }

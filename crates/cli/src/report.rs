@@ -21,7 +21,8 @@ pub struct ProgramReport {
 /// What depends only on what was run and how.
 #[derive(Debug, Serialize)]
 struct RunReport {
-    exit_status: u8,
+    /// `None` while it still runs.
+    exit_status: Option<u8>,
     engine: &'static str,
     cpus: u32,
     memory_bytes: u64,
@@ -103,6 +104,24 @@ impl Meter {
         if !options.wants_statistics() {
             return Ok(());
         }
+        self.show(options, machine, Some(exit_status), program)
+    }
+
+    /// Shows what was counted so far, because somebody asked.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn report_so_far(&self, options: &MachineOptions, machine: &mut Machine) -> Result<()> {
+        self.show(options, machine, None, None)
+    }
+
+    fn show(
+        &self,
+        options: &MachineOptions,
+        machine: &mut Machine,
+        exit_status: Option<u8>,
+        program: Option<ProgramReport>,
+    ) -> Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         let instructions = machine.instructions() - self.instructions;
         let working = seconds - self.waited.as_secs_f64();
@@ -180,7 +199,13 @@ impl Report {
                 run.seed
             ),
         );
-        text += &row("exit status", run.exit_status.to_string());
+        text += &row(
+            "exit status",
+            match run.exit_status {
+                Some(status) => status.to_string(),
+                None => "none yet".into(),
+            },
+        );
         let before = match (run.instructions_before, host.from_snapshot) {
             (0, _) => String::new(),
             (count, Some(true)) => format!(" (and {} kept in a snapshot)", grouped(count)),

@@ -5,7 +5,7 @@
 
 use crate::memory::{Memory, Stop, StopReason};
 use crate::state::Cpu;
-use crate::{routine, string, vex};
+use crate::{bits, routine, string, vex};
 use ring3_arch::exception::{Exception, Fault};
 use ring3_arch::rflags;
 use ring3_arithmetic::float;
@@ -30,7 +30,7 @@ pub enum Flow {
 }
 
 #[inline(always)]
-fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
+pub(crate) fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
     let register = &mut cpu.regs[dst as usize];
     *register = match BITS {
         8 => (*register & !0xff) | (value & 0xff),
@@ -41,7 +41,7 @@ fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
 }
 
 #[inline(always)]
-fn cut<const BITS: u32>(value: u64) -> u64 {
+pub(crate) fn cut<const BITS: u32>(value: u64) -> u64 {
     if BITS == 64 {
         value
     } else {
@@ -110,7 +110,7 @@ fn sbb<const BITS: u32>(cpu: &mut Cpu, dst: Reg, a: u64, b: u64) {
 }
 
 #[inline(always)]
-fn logic<const BITS: u32>(cpu: &mut Cpu, dst: Reg, result: u64) {
+pub(crate) fn logic<const BITS: u32>(cpu: &mut Cpu, dst: Reg, result: u64) {
     cpu.flags.set_logic::<BITS>(result);
     write::<BITS>(cpu, dst, result);
 }
@@ -441,96 +441,6 @@ fn popcnt<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
     write::<BITS>(cpu, u.dst, result);
 }
 
-/// SDM Vol. 2, "ANDN". AF and PF are undefined.
-#[inline(always)]
-fn andn<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
-    let result = !cpu.reg(u.a) & cpu.reg(u.b);
-    logic::<BITS>(cpu, u.dst, result);
-}
-
-/// SDM Vol. 2, "BEXTR". AF, SF and PF are undefined.
-#[inline(always)]
-fn bextr<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
-    let (a, control) = (cut::<BITS>(cpu.reg(u.a)), cpu.reg(u.b));
-    let (start, length) = (control as u8, (control >> 8) as u8);
-    let shifted = a.checked_shr(start.into()).unwrap_or(0);
-    let result = low_bits(shifted, length);
-    cpu.flags.set_shift::<BITS>(result, false, false);
-    write::<BITS>(cpu, u.dst, result);
-}
-
-/// The low `count` bits.
-#[inline(always)]
-fn low_bits(value: u64, count: u8) -> u64 {
-    match count {
-        0..64 => value & ((1 << count) - 1),
-        _ => value,
-    }
-}
-
-/// BLSI, BLSMSK and BLSR: CF says whether there is a lowest bit, or whether there is none. SDM Vol. 2,
-/// the pages of the mnemonics. AF and PF are undefined.
-#[inline(always)]
-fn lowest_bit<const BITS: u32>(
-    cpu: &mut Cpu,
-    u: &Uop,
-    change: impl FnOnce(u64) -> u64,
-    carry_if_any: bool,
-) {
-    let a = cut::<BITS>(cpu.reg(u.a));
-    let result = cut::<BITS>(change(a));
-    cpu.flags
-        .set_shift::<BITS>(result, (a != 0) == carry_if_any, false);
-    write::<BITS>(cpu, u.dst, result);
-}
-
-/// SDM Vol. 2, "BZHI". AF and PF are undefined.
-#[inline(always)]
-fn bzhi<const BITS: u32>(cpu: &mut Cpu, u: &Uop) {
-    let (a, count) = (cut::<BITS>(cpu.reg(u.a)), cpu.reg(u.b) as u8);
-    let result = low_bits(a, count);
-    cpu.flags
-        .set_shift::<BITS>(result, u32::from(count) >= BITS, false);
-    write::<BITS>(cpu, u.dst, result);
-}
-
-/// SDM Vol. 2, "PDEP".
-fn deposit(mut value: u64, mut mask: u64) -> u64 {
-    let mut result = 0;
-    while mask != 0 {
-        let place = mask & mask.wrapping_neg();
-        result |= if value & 1 != 0 { place } else { 0 };
-        value >>= 1;
-        mask ^= place;
-    }
-    result
-}
-
-/// SDM Vol. 2, "PEXT".
-fn extract(value: u64, mut mask: u64) -> u64 {
-    let mut result = 0;
-    let mut bit = 1u64;
-    while mask != 0 {
-        let place = mask & mask.wrapping_neg();
-        result |= if value & place != 0 { bit } else { 0 };
-        bit = bit.wrapping_shl(1);
-        mask ^= place;
-    }
-    result
-}
-
-/// ADCX and ADOX: `flag` is both the carry in and the carry out; no other flag changes.
-#[inline(always)]
-fn add_with<const BITS: u32>(cpu: &mut Cpu, u: &Uop, flag: u64) {
-    let old = cpu.flags.bits();
-    let carry_in = u128::from(old & flag != 0);
-    let sum =
-        u128::from(cut::<BITS>(cpu.reg(u.a))) + u128::from(cut::<BITS>(cpu.reg(u.b))) + carry_in;
-    let carry_out = if sum >> BITS != 0 { flag } else { 0 };
-    cpu.flags.set_bits((old & !flag) | carry_out);
-    write::<BITS>(cpu, u.dst, sum as u64);
-}
-
 #[inline(always)]
 fn bit_word<const BITS: u32>(cpu: &Cpu, u: &Uop) -> u64 {
     let index = sign::<BITS>(cpu.reg(u.b));
@@ -584,7 +494,7 @@ pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
 }
 
 #[inline(always)]
-fn is_aligned(u: &Uop, address: u64) -> bool {
+pub(crate) fn is_aligned(u: &Uop, address: u64) -> bool {
     u.x & Uop::ALIGNED == 0 || address.is_multiple_of(16)
 }
 
@@ -729,27 +639,6 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         ($from:ty, $f:ident) => {{
             let value = completed!(float::$f(cpu.vectors[u.va()] as $from, &mut cpu.mxcsr));
             cpu.set_reg(u.dst, value.into());
-        }};
-    }
-
-    macro_rules! low_half {
-        ($a:ident, $b:ident => $result:expr) => {{
-            let ($a, $b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
-            vex::set_low(cpu, u, $result);
-        }};
-    }
-    macro_rules! both_halves {
-        ($a:ident, $b:ident => $result:expr) => {{
-            let (a, b) = (vex::whole(cpu, u.va()), vex::whole(cpu, u.vb()));
-            let half = |$a: u128, $b: u128| $result;
-            vex::set(cpu, u, [half(a[0], b[0]), half(a[1], b[1])]);
-        }};
-    }
-    macro_rules! scalar_zeroing {
-        ($element:ty, $f:ident) => {{
-            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
-            let result = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
-            vex::set_low(cpu, u, with_low(a, result.into(), <$element>::BITS));
         }};
     }
 
@@ -1081,18 +970,6 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::Bswap16 => write::<16>(cpu, u.dst, (cpu.reg(u.a) as u16).swap_bytes().into()),
         Op::Bswap32 => write::<32>(cpu, u.dst, (cpu.reg(u.a) as u32).swap_bytes().into()),
         Op::Bswap64 => write::<64>(cpu, u.dst, cpu.reg(u.a).swap_bytes()),
-        Op::Andn32 => andn::<32>(cpu, u),
-        Op::Andn64 => andn::<64>(cpu, u),
-        Op::Bextr32 => bextr::<32>(cpu, u),
-        Op::Bextr64 => bextr::<64>(cpu, u),
-        Op::Blsi32 => lowest_bit::<32>(cpu, u, |a| a & a.wrapping_neg(), true),
-        Op::Blsi64 => lowest_bit::<64>(cpu, u, |a| a & a.wrapping_neg(), true),
-        Op::Blsmsk32 => lowest_bit::<32>(cpu, u, |a| a ^ a.wrapping_sub(1), false),
-        Op::Blsmsk64 => lowest_bit::<64>(cpu, u, |a| a ^ a.wrapping_sub(1), false),
-        Op::Blsr32 => lowest_bit::<32>(cpu, u, |a| a & a.wrapping_sub(1), false),
-        Op::Blsr64 => lowest_bit::<64>(cpu, u, |a| a & a.wrapping_sub(1), false),
-        Op::Bzhi32 => bzhi::<32>(cpu, u),
-        Op::Bzhi64 => bzhi::<64>(cpu, u),
         Op::MulLow32 => {
             let product = cpu.reg(u.a).wrapping_mul(cpu.reg(u.b));
             write::<32>(cpu, u.dst, product);
@@ -1108,22 +985,6 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::MulHigh64 => {
             let product = u128::from(cpu.reg(u.a)) * u128::from(cpu.reg(u.b));
             cpu.set_reg(u.dst, (product >> 64) as u64);
-        }
-        Op::Pdep32 => {
-            let value = deposit(cpu.reg(u.a), cut::<32>(cpu.reg(u.b)));
-            cpu.set_reg(u.dst, value);
-        }
-        Op::Pdep64 => {
-            let value = deposit(cpu.reg(u.a), cpu.reg(u.b));
-            cpu.set_reg(u.dst, value);
-        }
-        Op::Pext32 => {
-            let value = extract(cpu.reg(u.a), cut::<32>(cpu.reg(u.b)));
-            cpu.set_reg(u.dst, value);
-        }
-        Op::Pext64 => {
-            let value = extract(cpu.reg(u.a), cpu.reg(u.b));
-            cpu.set_reg(u.dst, value);
         }
         Op::Rorx32 => {
             let value = (cpu.reg(u.a) as u32).rotate_right(u.imm as u32);
@@ -1157,10 +1018,26 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
             let value = (cpu.reg(u.a) as i64 >> count_of::<64>(cpu.reg(u.b))) as u64;
             cpu.set_reg(u.dst, value);
         }
-        Op::Adcx32 => add_with::<32>(cpu, u, rflags::CF),
-        Op::Adcx64 => add_with::<64>(cpu, u, rflags::CF),
-        Op::Adox32 => add_with::<32>(cpu, u, rflags::OF),
-        Op::Adox64 => add_with::<64>(cpu, u, rflags::OF),
+        Op::Andn32
+        | Op::Andn64
+        | Op::Bextr32
+        | Op::Bextr64
+        | Op::Blsi32
+        | Op::Blsi64
+        | Op::Blsmsk32
+        | Op::Blsmsk64
+        | Op::Blsr32
+        | Op::Blsr64
+        | Op::Bzhi32
+        | Op::Bzhi64
+        | Op::Pdep32
+        | Op::Pdep64
+        | Op::Pext32
+        | Op::Pext64
+        | Op::Adcx32
+        | Op::Adcx64
+        | Op::Adox32
+        | Op::Adox64 => bits::execute(cpu, u),
         Op::Crc8 => crc(cpu, u, 1),
         Op::Crc16 => crc(cpu, u, 2),
         Op::Crc32 => crc(cpu, u, 4),
@@ -1385,62 +1262,6 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::VCvttsd2si32 => to_general!(u64, cvtt_sd_to_i32),
         Op::VCvttsd2si64 => to_general!(u64, cvtt_sd_to_i64),
 
-        Op::VMovZ => {
-            let low = cpu.vectors[u.va()];
-            vex::set_low(cpu, u, low);
-        }
-        Op::VMovY => {
-            let value = vex::whole(cpu, u.va());
-            vex::set(cpu, u, value);
-        }
-        Op::VLoad128Z => {
-            let at = address(cpu, u);
-            if !is_aligned(u, at) {
-                return Err(m.fault(Fault::GP0));
-            }
-            let low = m.load128(at)?;
-            vex::set_low(cpu, u, low);
-        }
-        Op::VLoad64Z => {
-            let low = m.load::<8>(address(cpu, u))?;
-            vex::set_low(cpu, u, low.into());
-        }
-        Op::VLoad32Z => {
-            let low = m.load::<4>(address(cpu, u))?;
-            vex::set_low(cpu, u, low.into());
-        }
-        Op::VLoad256 => {
-            let at = address(cpu, u);
-            if !is_aligned_256(u, at) {
-                return Err(m.fault(Fault::GP0));
-            }
-            let value = m.load256(at)?;
-            vex::set(cpu, u, value);
-        }
-        Op::VStore256 => {
-            let at = address(cpu, u);
-            if !is_aligned_256(u, at) {
-                return Err(m.fault(Fault::GP0));
-            }
-            m.store256(at, vex::whole(cpu, u.vdst()))?;
-        }
-        Op::VImmZ => vex::set_low(cpu, u, (u.imm as u64).into()),
-        Op::VAndZ => low_half!(a, b => a & b),
-        Op::VAndNotZ => low_half!(a, b => !a & b),
-        Op::VOrZ => low_half!(a, b => a | b),
-        Op::VXorZ => low_half!(a, b => a ^ b),
-        Op::VAndY => both_halves!(a, b => a & b),
-        Op::VAndNotY => both_halves!(a, b => !a & b),
-        Op::VOrY => both_halves!(a, b => a | b),
-        Op::VXorY => both_halves!(a, b => a ^ b),
-        Op::VAddssZ => scalar_zeroing!(u32, add_ss),
-        Op::VAddsdZ => scalar_zeroing!(u64, add_sd),
-        Op::VSubssZ => scalar_zeroing!(u32, sub_ss),
-        Op::VSubsdZ => scalar_zeroing!(u64, sub_sd),
-        Op::VMulssZ => scalar_zeroing!(u32, mul_ss),
-        Op::VMulsdZ => scalar_zeroing!(u64, mul_sd),
-        Op::VDivssZ => scalar_zeroing!(u32, div_ss),
-        Op::VDivsdZ => scalar_zeroing!(u64, div_sd),
         _ if u.op.is_vex_vector() => vex::execute(cpu, m, u)?,
         _ => return routine::execute(cpu, m, u),
     }

@@ -2,11 +2,13 @@
 //! behind system instructions, and what happens between instructions.
 //!
 //! Rooms: [`state`] (registers and modes), [`memory`] (the interface to memory and the one for
-//! functional engines), [`mod@execute`] (micro-ops), [`vex`] (those of VEX encodings), [`string`] and [`routine`] (long instructions),
+//! functional engines), [`mod@execute`] (micro-ops), [`vex`] and [`bits`] (those of VEX-encoded
+//! vectors and of bit manipulation), [`string`] and [`routine`] (long instructions),
 //! [`boundary`] (interrupts and traps), [`model`] (CPUID).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod bits;
 pub mod boundary;
 pub mod execute;
 pub mod flags;

@@ -253,6 +253,13 @@ fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
     Ok(true)
 }
 
+/// Repeats `element`; the place has room for whole ones.
+fn fill<const N: usize>(place: &mut [u8], element: [u8; N]) {
+    let (elements, rest) = place.as_chunks_mut();
+    debug_assert!(rest.is_empty());
+    elements.fill(element);
+}
+
 fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Result<bool, Stop> {
     let to = s.destination(cpu, m, true)?;
     let value = cpu.reg(Reg::Rax);
@@ -263,14 +270,12 @@ fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         && s.legacy_segment.is_none()
         && let Some(target) = m.span(to, bytes, true)
     {
-        let pattern = value.to_le_bytes();
         let place = &mut m.ram()[target];
-        if s.size == 1 {
-            place.fill(pattern[0]);
-        } else {
-            for element in place.chunks_exact_mut(s.size as usize) {
-                element.copy_from_slice(&pattern[..s.size as usize]);
-            }
+        match s.size {
+            1 => place.fill(value as u8),
+            2 => fill(place, (value as u16).to_le_bytes()),
+            4 => fill(place, (value as u32).to_le_bytes()),
+            _ => fill(place, value.to_le_bytes()),
         }
         s.advance(cpu, Reg::Rdi, round);
         count_down(cpu, s, round);

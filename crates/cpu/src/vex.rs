@@ -1,42 +1,138 @@
 //! The micro-ops of VEX-encoded vector instructions: results of 128 bits that clear the upper half of
 //! their register, and results of 256 bits.
 //!
-//! Apart from [`mod@crate::execute`], which has only the most frequent ones, so that the loop of an
-//! engine, into which that is inlined, stays small.
+//! Apart from [`mod@crate::execute`] so that the loop of an engine, into which that is inlined, stays
+//! small.
 
+use crate::execute::{address, is_aligned, is_aligned_256, with_low};
 use crate::memory::{Memory, Stop, StopReason};
 use crate::routine::floating::{float_op, packed_op, simd_exception};
 use crate::routine::segment;
 use crate::state::Cpu;
+use ring3_arch::Fault;
 use ring3_arithmetic::float::{self, FloatShape, FusedOp, FusedOrder, float, float_256, float3};
 use ring3_arithmetic::packed::{Packed3Op, PackedOp, WideOp, packed, packed3, wide};
 use ring3_isa::{Op, Reg, Uop};
 
 #[inline(always)]
-pub(crate) fn whole(cpu: &Cpu, register: usize) -> [u128; 2] {
+fn whole(cpu: &Cpu, register: usize) -> [u128; 2] {
     [cpu.vectors[register], cpu.uppers[register]]
 }
 
 /// A result of 256 bits.
 #[inline(always)]
-pub(crate) fn set(cpu: &mut Cpu, u: &Uop, [low, high]: [u128; 2]) {
+fn set(cpu: &mut Cpu, u: &Uop, [low, high]: [u128; 2]) {
     cpu.vectors[u.vdst()] = low;
     cpu.uppers[u.vdst()] = high;
 }
 
 /// A result of 128 bits.
 #[inline(always)]
-pub(crate) fn set_low(cpu: &mut Cpu, u: &Uop, low: u128) {
+fn set_low(cpu: &mut Cpu, u: &Uop, low: u128) {
     set(cpu, u, [low, 0]);
 }
 
-/// Executes a micro-op for which [`Op::is_vex_vector`] holds, other than the most frequent ones.
+/// Executes a micro-op for which [`Op::is_vex_vector`] holds.
 ///
 /// # Errors
 /// [`Stop`]; the architectural state is that of the instruction's start, except after a gather, which
 /// keeps the elements that it has.
 #[inline(never)]
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
+    macro_rules! completed {
+        ($result:expr) => {
+            match $result {
+                Ok(result) => result,
+                Err(_) => return Err(simd_exception(cpu, m)),
+            }
+        };
+    }
+    macro_rules! low {
+        ($a:ident, $b:ident => $result:expr) => {{
+            let ($a, $b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            set_low(cpu, u, $result);
+        }};
+    }
+    macro_rules! both {
+        ($a:ident, $b:ident => $result:expr) => {{
+            let (a, b) = (whole(cpu, u.va()), whole(cpu, u.vb()));
+            let half = |$a: u128, $b: u128| $result;
+            set(cpu, u, [half(a[0], b[0]), half(a[1], b[1])]);
+        }};
+    }
+    macro_rules! scalar {
+        ($element:ty, $f:ident) => {{
+            let (a, b) = (cpu.vectors[u.va()], cpu.vectors[u.vb()]);
+            let result = completed!(float::$f(a as $element, b as $element, &mut cpu.mxcsr));
+            set_low(cpu, u, with_low(a, result.into(), <$element>::BITS));
+        }};
+    }
+
+    match u.op {
+        Op::VMovZ => {
+            let low = cpu.vectors[u.va()];
+            set_low(cpu, u, low);
+        }
+        Op::VMovY => {
+            let value = whole(cpu, u.va());
+            set(cpu, u, value);
+        }
+        Op::VLoad128Z => {
+            let at = address(cpu, u);
+            if !is_aligned(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            let low = m.load128(at)?;
+            set_low(cpu, u, low);
+        }
+        Op::VLoad64Z => {
+            let low = m.load::<8>(address(cpu, u))?;
+            set_low(cpu, u, low.into());
+        }
+        Op::VLoad32Z => {
+            let low = m.load::<4>(address(cpu, u))?;
+            set_low(cpu, u, low.into());
+        }
+        Op::VLoad256 => {
+            let at = address(cpu, u);
+            if !is_aligned_256(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            let value = m.load256(at)?;
+            set(cpu, u, value);
+        }
+        Op::VStore256 => {
+            let at = address(cpu, u);
+            if !is_aligned_256(u, at) {
+                return Err(m.fault(Fault::GP0));
+            }
+            m.store256(at, whole(cpu, u.vdst()))?;
+        }
+        Op::VImmZ => set_low(cpu, u, (u.imm as u64).into()),
+        Op::VAndZ => low!(a, b => a & b),
+        Op::VAndNotZ => low!(a, b => !a & b),
+        Op::VOrZ => low!(a, b => a | b),
+        Op::VXorZ => low!(a, b => a ^ b),
+        Op::VAndY => both!(a, b => a & b),
+        Op::VAndNotY => both!(a, b => !a & b),
+        Op::VOrY => both!(a, b => a | b),
+        Op::VXorY => both!(a, b => a ^ b),
+        Op::VAddssZ => scalar!(u32, add_ss),
+        Op::VAddsdZ => scalar!(u64, add_sd),
+        Op::VSubssZ => scalar!(u32, sub_ss),
+        Op::VSubsdZ => scalar!(u64, sub_sd),
+        Op::VMulssZ => scalar!(u32, mul_ss),
+        Op::VMulsdZ => scalar!(u64, mul_sd),
+        Op::VDivssZ => scalar!(u32, div_ss),
+        Op::VDivsdZ => scalar!(u64, div_sd),
+        _ => return execute_other(cpu, m, u),
+    }
+    Ok(())
+}
+
+/// The less frequent ones: apart, for the sake of those that need few registers.
+#[inline(never)]
+fn execute_other<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     macro_rules! completed {
         ($result:expr) => {
             match $result {

@@ -548,7 +548,7 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
         return Some(());
     }
     match index {
-        msr::IA32_SPEC_CTRL if value & !7 == 0 => s.spec_ctrl = value,
+        msr::IA32_SPEC_CTRL if value & !cpu.model.spec_ctrl() == 0 => s.spec_ctrl = value,
         msr::IA32_PRED_CMD if value & !1 == 0 => {}
         msr::IA32_FLUSH_CMD if value & !1 == 0 => {}
         msr::IA32_BIOS_SIGN_ID => {}
