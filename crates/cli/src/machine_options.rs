@@ -58,7 +58,7 @@ pub struct MachineOptions {
     pub cpus: u32,
 
     /// What the processors are, and thereby which instructions there are
-    #[arg(long, value_name = "MODEL", value_enum, default_value_t = Processor::V2)]
+    #[arg(long, value_name = "MODEL", value_enum, default_value_t = Processor::V3)]
     pub cpu: Processor,
 
     /// Memory with a unit: 512M, 2G (powers of 1024); 2M to 1T

@@ -25,6 +25,8 @@ struct RunReport {
     exit_status: Option<u8>,
     engine: &'static str,
     cpus: u32,
+    /// Which processor.
+    cpu: &'static str,
     memory_bytes: u64,
     seed: u64,
     /// Instructions of all processors.
@@ -130,6 +132,7 @@ impl Meter {
                 exit_status,
                 engine: options.engine.name(),
                 cpus: machine.config().cpus,
+                cpu: machine.config().cpu.name(),
                 memory_bytes: machine.config().memory_bytes,
                 seed: machine.config().seed,
                 instructions,
@@ -191,8 +194,9 @@ impl Report {
         text += &row(
             "machine",
             format!(
-                "{} processor{}, {}, engine {}, seed {}",
+                "{} {} processor{}, {}, engine {}, seed {}",
                 run.cpus,
+                run.cpu,
                 if run.cpus == 1 { "" } else { "s" },
                 size::memory(run.memory_bytes),
                 run.engine,

@@ -150,6 +150,7 @@ fn statistics_go_where_they_should() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["run"]["exit_status"], 5);
     assert_eq!(value["run"]["cpus"], 3);
+    assert_eq!(value["run"]["cpu"], "x86-64-v3");
     assert_eq!(value["run"]["seed"], 9);
     assert_eq!(value["run"]["memory_bytes"], 512 << 20);
     // mov dx; mov al; out, twice; the machine ends with the last one.

@@ -16,9 +16,9 @@ pub const CRYSTAL_HZ: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CpuKind {
     /// The level x86-64-v2 of the System V ABI: SSE to SSE4.2.
-    #[default]
     V2,
     /// The level x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT.
+    #[default]
     V3,
     /// The level x86-64-v3 with those unprivileged extensions of Sapphire Rapids that are modelled: AES,
     /// VAES, PCLMULQDQ, VPCLMULQDQ, SHA, GFNI, ADX, CLFLUSHOPT, CLWB, SERIALIZE. Not AVX-512, AMX and

@@ -146,6 +146,63 @@ fn an_instruction_across_two_pages_executes() {
     assert_eq!(world.cpu.reg(Reg::Rax), 0x1234_5678);
 }
 
+/// Lets the processor use AVX.
+fn enable_avx(cpu: &mut Cpu) {
+    cpu.system.cr4 |= cr4::OSXSAVE;
+    cpu.system.xcr0 = 7;
+}
+
+#[test]
+fn a_wide_store_into_the_running_block_takes_effect_at_once() {
+    // vmovdqu ymm0, [rsi] ; vmovdqu [rip], ymm0 ; ud2
+    let code = [
+        0xc5, 0xfe, 0x6f, 0x06, 0xc5, 0xfe, 0x7f, 0x05, 0, 0, 0, 0, 0x0f, 0x0b,
+    ];
+    let mut world = world(&code);
+    enable_avx(&mut world.cpu);
+    // 31 times nop, hlt
+    let mut instead = [0x90; 32];
+    instead[31] = 0xf4;
+    world.ram.write(GuestPhys(0x5000), &instead).unwrap();
+    world.cpu.set_reg(Reg::Rsi, 0x5000);
+    let outcome = world.run(100);
+    assert_eq!(outcome.exit, Exit::Idle(Ticks::NEVER));
+    assert_eq!(outcome.instructions, 34);
+}
+
+#[test]
+fn a_wide_access_to_a_device_is_made_in_quadwords() {
+    // nop ; vmovdqu ymm1, [rax] ; hlt
+    let code = [0x90, 0xc5, 0xfe, 0x6f, 0x08, 0xf4];
+    let mut world = world(&code);
+    enable_avx(&mut world.cpu);
+    world.cpu.set_reg(Reg::Rax, 0x4000_0000);
+    let outcome = world.run(100);
+    assert_eq!(outcome.instructions, 3);
+    let each = 0x55 << 64 | 0x55;
+    let got = (world.cpu.vectors[1], world.cpu.uppers[1]);
+    assert_eq!(got, (each, each));
+}
+
+/// A gather in the middle of a block that meets a device starts again, alone, and reads it once.
+#[test]
+fn a_gather_from_a_device_starts_again() {
+    // nop ; vpgatherdd xmm1, [rax+xmm2*4], xmm3 ; hlt
+    let code = [0x90, 0xc4, 0xe2, 0x61, 0x90, 0x0c, 0x90, 0xf4];
+    let mut world = world(&code);
+    enable_avx(&mut world.cpu);
+    world.cpu.set_reg(Reg::Rax, 0x4000_0000 - 8);
+    // Nothing is mapped below the device, where the first element would be; it is not wanted.
+    world.cpu.vectors[2] = 4 << 96 | 3 << 64 | 2 << 32;
+    world.cpu.vectors[3] = 1 << 127 | 1 << 95 | 1 << 63;
+    world.cpu.vectors[1] = 0x1234;
+    let outcome = world.run(100);
+    assert_eq!(outcome.instructions, 3);
+    let expected = 0x55 << 96 | 0x55 << 64 | 0x55 << 32 | 0x1234;
+    assert_eq!(world.cpu.vectors[1], expected);
+    assert_eq!(world.cpu.vectors[3], 0);
+}
+
 /// Not a test of correctness: prints the speed of an integer loop. `cargo test --release -p
 /// ring3-interpreter speed -- --ignored --nocapture`
 #[test]
@@ -196,8 +253,7 @@ fn speed_of_vectors() {
     ];
     for (name, code) in [("SSE", &sse[..]), ("AVX", &avx), ("scalar VEX", &scalar)] {
         let mut world = world(code);
-        world.cpu.system.cr4 |= cr4::OSXSAVE;
-        world.cpu.system.xcr0 = 7;
+        enable_avx(&mut world.cpu);
         world.cpu.set_reg(Reg::Rsi, 0x5000);
         world
             .ram

@@ -43,8 +43,8 @@ impl Uop {
     pub const LOCK: u8 = 1 << 3;
     /// In `x`: the address must be aligned to the operand's size, else #GP(0).
     pub const ALIGNED: u8 = 1 << 4;
-    /// In `x`: this micro-op cannot fault, as a preceding one has shown (a store after LoadModify of
-    /// the same address, the second MmxEnter of an instruction).
+    /// In `x`: this micro-op cannot fault, as a preceding one has shown (a store after LoadModify or
+    /// CheckWrite of the same address, the second MmxEnter of an instruction).
     pub const PROVEN: u8 = 1 << 5;
 
     /// In `x` of 256-bit accesses: the address must be aligned to 32 bytes, else #GP(0).
