@@ -20,7 +20,9 @@ Commands:
   bless   rewrites the expectations of the filetests; look at the diff afterwards
   bench   measures the optimised build, beside QEMU if that is installed; `bench --help` for options
   soak    the slow tests: more rounds of what `test` runs briefly; `soak fuzz [MINUTES [DOOR]]` runs the
-          fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one
+          fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one;
+          `soak silicon [OPTIONS]` executes random sequences on the host's processor and in the machine
+          (`soak silicon --help` lists the options)
   help    this text
 
 Missing Debian packages are installed when run as root; otherwise the line that installs them is
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
         "check" => steps::check(),
         "bless" => steps::bless(),
         "bench" => steps::bench(&arguments[1..]),
+        "soak" if arguments.get(1).is_some_and(|what| what == "silicon") => {
+            steps::soak_silicon(&arguments[2..])
+        }
         "soak" if arguments.get(1).is_some_and(|what| what == "fuzz") => {
             steps::soak_fuzz(&arguments[2..])
         }

@@ -159,6 +159,20 @@ pub fn soak() -> Outcome {
         .env("SILICON_FACTOR", "20"))
 }
 
+/// `cargo xtask soak silicon [OPTIONS]`.
+pub fn soak_silicon(options: &[String]) -> Outcome {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "ring3-silicon",
+        "--",
+    ]);
+    run(command.args(options))
+}
+
 /// `cargo xtask soak fuzz [MINUTES [DOOR]]`: new inputs that reach something new go to `fuzz/corpus`.
 pub fn soak_fuzz(arguments: &[String]) -> Outcome {
     const DEFAULT_MINUTES: u64 = 10;

@@ -478,7 +478,8 @@ fn branch(cpu: &mut Cpu, u: &Uop, taken: bool) -> Flow {
 /// A misaligned address is #GP in every segment. SDM Vol. 2, "MOVAPS", "Exceptions Type 1".
 pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
     let info = u.op.info();
-    let on_stack = u.x & Uop::STACK != 0 && (info.loads || info.stores);
+    let accesses = info.loads || info.stores || u.op == Op::CheckWrite;
+    let on_stack = u.x & Uop::STACK != 0 && accesses;
     let at = address(cpu, u);
     let is_aligned = match u.op {
         Op::VLoad256 | Op::VStore256 => is_aligned_256(u, at),

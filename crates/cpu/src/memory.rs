@@ -466,6 +466,17 @@ impl<'a> FunctionalMemory<'a> {
         Ok(())
     }
 
+    /// An access that begins at a canonical address and ends at one that is not faults before any page
+    /// is looked at.
+    #[inline]
+    fn check_canonical_end(&mut self, address: u64, length: u64) -> Result<(), Stop> {
+        let last = address.wrapping_add(length - 1);
+        if self.paging.long && !GuestVirt(last).is_canonical(48) {
+            return Err(self.fault(Fault::GP0));
+        }
+        Ok(())
+    }
+
     /// Reads up to 32 bytes within one page from RAM or a device.
     fn read_page(&mut self, at: GuestPhys, into: &mut [u8]) -> Result<(), Stop> {
         if self.ram.read(at, into).is_ok() {
@@ -545,6 +556,7 @@ impl<'a> FunctionalMemory<'a> {
             into.copy_from_slice(found);
             return Ok(());
         }
+        self.check_canonical_end(address, length)?;
         if privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -589,6 +601,7 @@ impl<'a> FunctionalMemory<'a> {
             }
             return Ok(());
         }
+        self.check_canonical_end(address, length)?;
         if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -746,6 +759,7 @@ impl Memory for FunctionalMemory<'_> {
             return Ok(());
         }
         let privilege = self.privilege;
+        self.check_canonical_end(address, length.clamp(1, 32))?;
         if length.is_power_of_two() && length <= 16 {
             self.check_alignment(self.wrap(address), length)?;
         }

@@ -18,7 +18,7 @@ mod flat;
 mod host;
 mod model;
 #[allow(dead_code)]
-#[path = "../../../arithmetic/tests/silicon/random.rs"]
+#[path = "../../../silicon/src/random.rs"]
 mod random;
 mod registers;
 mod undefined;
