@@ -1,0 +1,285 @@
+//! The software descriptor: how interrupts are posted to a receiver, and how it learns of them.
+//!
+//! A [`Upid`] plays the part of the processor's user posted-interrupt descriptor (Intel SDM, "User Interrupts", "User
+//! Posted-Interrupt Descriptor"): a word with one request bit per vector, and what a sender needs to know in order to
+//! notify. Its layout is ours, because a software receiver has more states than the ON and SN bits can tell. It lives
+//! in memory that all senders share. Nothing in this module needs an operating system or allocates; what a notification
+//! *is* (a signal, a futex) is the caller's business, through [`Notify`].
+//!
+//! # The protocol
+//!
+//! A sender **posts**: one locked OR into PIR, then a look at the receiver's *mode*. If the mode says that somebody must
+//! tell the receiver (it is running anywhere, or asleep), the sender does so, unless another sender has done that since
+//! PIR was last emptied.
+//!
+//! A receiver that changes its mode to one in which it relies on being told (or on looking itself at the next
+//! safepoint) **stores the mode, then looks at PIR**. The sender's order is the mirror image, and all four accesses are
+//! sequentially consistent: either the sender sees the new mode, or the receiver sees the bit. So nothing is lost.
+//!
+//! A receiver **takes** all bits with one exchange against zero. A bit is set or it is not: what is posted again before
+//! it is taken is delivered once, as by the hardware.
+//!
+//! # Who notifies
+//!
+//! The obvious rule, "whoever found PIR empty notifies", has a hole: that sender may be preempted, or killed, between
+//! its OR and its notification, and all others rely on it. The hardware has no such gap; its ON bit says that a
+//! notification *is* under way. So here: a sender marks a notification only *after* sending it, and until then every
+//! other sender sends one as well (a second signal finds the first pending; a second futex wake finds nobody).
+//!
+//! The mark is the number of the *epoch* that the sender read before. The receiver begins a new epoch whenever it
+//! consumes a notification: when the signal comes, and when it ends a sleep. A mark that comes late names an epoch that
+//! is over, and counts for nothing.
+//!
+//! Why a sender may rely on a mark: B posts, then reads epoch *e*, then the mark *e* of A. A sent a notification after
+//! reading *e*; it was not consumed when B read *e*, which was after B's post. So it will be consumed later, and the
+//! receiver begins the new epoch *before* it looks at PIR. (The same four-access argument as above: B's OR and its load
+//! of the epoch, the receiver's store of the epoch and its load of PIR.) If the receiver is masked when it consumes,
+//! it looks when it switches interrupts on; if it is about to sleep, it does not.
+//!
+//! `tests/model.rs` has all this checked by a model checker.
+
+use crate::vector::{Vector, VectorSet};
+use core::fmt;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+/// What a sender has to do beyond posting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mode {
+    /// Runs, and may be interrupted anywhere: send it a signal.
+    Interruptible = 0,
+    /// Runs, and has interrupts switched off: nothing, it looks when it switches them on.
+    Masked = 1,
+    /// Runs, and looks at every safepoint: nothing.
+    Polling = 2,
+    /// Asleep on the mode word, or about to be: wake it.
+    Blocked = 3,
+    /// Was [`Blocked`](Mode::Blocked); a sender is waking it.
+    Woken = 4,
+    /// There is no receiver any more: nothing.
+    Gone = 5,
+}
+
+impl Mode {
+    /// The mode word's meaning. A word that no receiver of this library would write counts as [`Gone`](Mode::Gone).
+    fn from_word(word: u32) -> Mode {
+        match word {
+            0 => Mode::Interruptible,
+            1 => Mode::Masked,
+            2 => Mode::Polling,
+            3 => Mode::Blocked,
+            4 => Mode::Woken,
+            _ => Mode::Gone,
+        }
+    }
+}
+
+/// How a sender reaches the receiver. Both may be called more often than necessary.
+pub trait Notify {
+    /// Makes the receiver's thread call [`Upid::interrupted`] soon, wherever it is.
+    fn interrupt(&self);
+    /// Wakes the receiver's thread if it sleeps on this word, which is the one that [`Upid::block`] gave to its
+    /// `sleep`.
+    fn wake(&self, word: &AtomicWord);
+}
+
+/// The word that a blocked receiver sleeps on.
+pub type AtomicWord = AtomicU32;
+
+/// The software descriptor of one receiver. See the [module's page](self) for the protocol.
+///
+/// All methods that change the mode or take belong to the receiver's thread; [`post`](Upid::post) is for everybody.
+/// Confusing that costs deliveries, but is not undefined behaviour: there is nothing in here but integers.
+///
+/// ```
+/// use uintr::Vector;
+/// use uintr::upid::{AtomicWord, Mode, Notify, Upid};
+///
+/// struct Print;
+/// impl Notify for Print {
+///     fn interrupt(&self) { println!("a signal would be sent"); }
+///     fn wake(&self, _: &AtomicWord) { println!("a futex would be woken"); }
+/// }
+///
+/// let upid = Upid::new();
+/// upid.enter(Mode::Polling);
+/// upid.post(Vector::new(3).unwrap(), &Print); // says nothing: the receiver looks by itself
+/// upid.post(Vector::new(5).unwrap(), &Print);
+/// upid.post(Vector::new(3).unwrap(), &Print);
+/// assert!(upid.is_pending());
+/// let order: Vec<u8> = upid.take().into_iter().map(Vector::get).collect();
+/// assert_eq!(order, [5, 3]);
+/// ```
+#[repr(C, align(64))]
+pub struct Upid {
+    /// The requests: bit *n* is vector *n*.
+    pir: AtomicU64,
+    /// Counts consumed notifications; written by the receiver only.
+    epoch: AtomicU64,
+    /// An epoch in which a notification was sent: the hardware's ON, if it is the current one.
+    notified: AtomicU64,
+    /// A [`Mode`].
+    mode: AtomicU32,
+}
+
+impl Upid {
+    /// No requests, and interrupts switched off.
+    #[cfg(not(loom))]
+    pub const fn new() -> Upid {
+        Upid {
+            pir: AtomicU64::new(0),
+            epoch: AtomicU64::new(1),
+            notified: AtomicU64::new(0),
+            mode: AtomicU32::new(Mode::Masked as u32),
+        }
+    }
+
+    /// No requests, and interrupts switched off.
+    #[cfg(loom)]
+    pub fn new() -> Upid {
+        Upid {
+            pir: AtomicU64::new(0),
+            epoch: AtomicU64::new(1),
+            notified: AtomicU64::new(0),
+            mode: AtomicU32::new(Mode::Masked as u32),
+        }
+    }
+
+    /// The model checker treats sequentially consistent accesses as acquire and release, and only fences as more. Real
+    /// code needs none: the accesses on both sides are sequentially consistent.
+    fn model_fence() {
+        #[cfg(loom)]
+        fence(SeqCst);
+    }
+
+    /// Posts a vector and sees to it that the receiver will take it. Never blocks.
+    ///
+    /// What the sender wrote before is visible to the handler.
+    pub fn post(&self, vector: Vector, notify: &impl Notify) {
+        self.pir.fetch_or(vector.bit(), SeqCst);
+        Self::model_fence();
+        // The epoch before the mode: a receiver that ends a sleep changes the mode first and the epoch after it, so that
+        // nobody who sees it asleep can mark the epoch in which it is not.
+        let epoch = self.epoch.load(SeqCst);
+        let mode = Mode::from_word(self.mode.load(SeqCst));
+        if matches!(mode, Mode::Masked | Mode::Polling | Mode::Gone)
+            || self.notified.load(Acquire) == epoch
+        {
+            return;
+        }
+        if mode == Mode::Interruptible {
+            notify.interrupt();
+        } else {
+            // A receiver that is not asleep yet will not fall asleep: the word is not what it expects.
+            let _ = self.mode.compare_exchange(
+                Mode::Blocked as u32,
+                Mode::Woken as u32,
+                SeqCst,
+                Relaxed,
+            );
+            notify.wake(&self.mode);
+        }
+        self.notified.store(epoch, Release);
+    }
+
+    /// Whether something is posted: one load, cheap enough for a safepoint in a loop.
+    #[inline(always)]
+    pub fn is_pending(&self) -> bool {
+        self.pir.load(Relaxed) != 0
+    }
+
+    /// The requests, without taking them.
+    pub fn pending(&self) -> VectorSet {
+        VectorSet::from_bits(self.pir.load(Relaxed))
+    }
+
+    /// Takes all requests. Costs a load if there are none.
+    #[inline]
+    pub fn take(&self) -> VectorSet {
+        match self.is_pending() {
+            true => VectorSet::from_bits(self.pir.swap(0, AcqRel)),
+            false => VectorSet::EMPTY,
+        }
+    }
+
+    /// Consumes a notification by signal: to be called first thing in its handler. Says whether to
+    /// [`take`](Upid::take) now; if not, the receiver will by itself.
+    #[must_use = "nobody else will deliver what is posted"]
+    pub fn interrupted(&self) -> bool {
+        self.next_epoch();
+        match self.mode() {
+            Mode::Interruptible => true,
+            // Between the look and the sleep; do not sleep.
+            Mode::Blocked => {
+                self.mode.store(Mode::Woken as u32, Release);
+                false
+            }
+            Mode::Masked | Mode::Polling | Mode::Woken | Mode::Gone => false,
+        }
+    }
+
+    /// A notification is consumed; whoever posts from here on has to notify anew.
+    fn next_epoch(&self) {
+        // A read-modify-write, because the signal may come in the middle of it.
+        self.epoch.fetch_add(1, SeqCst);
+        Self::model_fence();
+    }
+
+    /// The receiver's mode.
+    pub fn mode(&self) -> Mode {
+        Mode::from_word(self.mode.load(Relaxed))
+    }
+
+    /// Changes the mode without looking at PIR: for modes that owe nobody a look, which are
+    /// [`Masked`](Mode::Masked) and [`Gone`](Mode::Gone), and [`Polling`](Mode::Polling), which looks at the next
+    /// safepoint. A notification may still be under way, and must then be ignored.
+    pub fn enter(&self, mode: Mode) {
+        debug_assert!(matches!(mode, Mode::Masked | Mode::Polling | Mode::Gone));
+        self.mode.store(mode as u32, Release);
+    }
+
+    /// Changes the mode and then looks: whether something is posted that no sender will tell of.
+    #[must_use = "nobody else will deliver what was found"]
+    pub fn enter_and_look(&self, mode: Mode) -> bool {
+        self.mode.store(mode as u32, SeqCst);
+        Self::model_fence();
+        self.pir.load(SeqCst) != 0
+    }
+
+    /// Sleeps until something is posted, or `sleep` gives up; says whether something is posted.
+    ///
+    /// `sleep(word, expected)` sleeps while `*word == expected`, if [`Notify::wake`] does not wake it; it may also return
+    /// at any time for no reason. It returns `false` to give up. Afterwards the mode is
+    /// [`Masked`](Mode::Masked).
+    pub fn block(&self, mut sleep: impl FnMut(&AtomicWord, u32) -> bool) -> bool {
+        let mut patient = true;
+        while !self.enter_and_look(Mode::Blocked) && patient {
+            patient = sleep(&self.mode, Mode::Blocked as u32);
+        }
+        self.mode.store(Mode::Masked as u32, Release);
+        self.next_epoch();
+        self.is_pending()
+    }
+}
+
+impl Default for Upid {
+    fn default() -> Upid {
+        Upid::new()
+    }
+}
+
+impl fmt::Debug for Upid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upid")
+            .field("pending", &self.pending())
+            .field("mode", &self.mode())
+            .finish()
+    }
+}
