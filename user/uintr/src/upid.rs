@@ -41,13 +41,13 @@
 use crate::vector::{Vector, VectorSet};
 use core::fmt;
 
-#[cfg(loom)]
+#[cfg(uintr_model)]
 use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-#[cfg(not(loom))]
+#[cfg(not(uintr_model))]
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 /// What a sender has to do beyond posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub struct Upid {
 
 impl Upid {
     /// No requests, and interrupts switched off.
-    #[cfg(not(loom))]
+    #[cfg(not(uintr_model))]
     pub const fn new() -> Upid {
         Upid {
             pir: AtomicU64::new(0),
@@ -142,7 +142,7 @@ impl Upid {
     }
 
     /// No requests, and interrupts switched off.
-    #[cfg(loom)]
+    #[cfg(uintr_model)]
     pub fn new() -> Upid {
         Upid {
             pir: AtomicU64::new(0),
@@ -155,8 +155,19 @@ impl Upid {
     /// The model checker treats sequentially consistent accesses as acquire and release, and only fences as more. Real
     /// code needs none: the accesses on both sides are sequentially consistent.
     fn model_fence() {
-        #[cfg(loom)]
+        #[cfg(uintr_model)]
         fence(SeqCst);
+    }
+
+    fn store_mode(&self, mode: Mode, order: Ordering) {
+        #[cfg(not(uintr_model))]
+        self.mode.store(mode as u32, order);
+        // The model checker does not conclude that a store comes after the compare-exchange that read what it replaced.
+        #[cfg(uintr_model)]
+        self.mode.swap(
+            mode as u32,
+            if order == SeqCst { SeqCst } else { AcqRel },
+        );
     }
 
     /// Posts a vector and sees to it that the receiver will take it. Never blocks.
@@ -218,7 +229,7 @@ impl Upid {
             Mode::Interruptible => true,
             // Between the look and the sleep; do not sleep.
             Mode::Blocked => {
-                self.mode.store(Mode::Woken as u32, Release);
+                self.store_mode(Mode::Woken, Release);
                 false
             }
             Mode::Masked | Mode::Polling | Mode::Woken | Mode::Gone => false,
@@ -242,13 +253,13 @@ impl Upid {
     /// safepoint. A notification may still be under way, and must then be ignored.
     pub fn enter(&self, mode: Mode) {
         debug_assert!(matches!(mode, Mode::Masked | Mode::Polling | Mode::Gone));
-        self.mode.store(mode as u32, Release);
+        self.store_mode(mode, Release);
     }
 
     /// Changes the mode and then looks: whether something is posted that no sender will tell of.
     #[must_use = "nobody else will deliver what was found"]
     pub fn enter_and_look(&self, mode: Mode) -> bool {
-        self.mode.store(mode as u32, SeqCst);
+        self.store_mode(mode, SeqCst);
         Self::model_fence();
         self.pir.load(SeqCst) != 0
     }
@@ -260,12 +271,20 @@ impl Upid {
     /// [`Masked`](Mode::Masked).
     pub fn block(&self, mut sleep: impl FnMut(&AtomicWord, u32) -> bool) -> bool {
         let mut patient = true;
-        while !self.enter_and_look(Mode::Blocked) && patient {
-            patient = sleep(&self.mode, Mode::Blocked as u32);
+        loop {
+            let pending = self.enter_and_look(Mode::Blocked);
+            let slept = !pending && patient;
+            if slept {
+                patient = sleep(&self.mode, Mode::Blocked as u32);
+            }
+            // Whether or not it was a notification that ended the sleep, there may have been one. The mode first: who reads
+            // the new epoch must not believe that it can wake this sleep, and mark the epoch for having done so.
+            self.store_mode(Mode::Masked, Release);
+            self.next_epoch();
+            if !slept {
+                return self.is_pending();
+            }
         }
-        self.mode.store(Mode::Masked as u32, Release);
-        self.next_epoch();
-        self.is_pending()
     }
 }
 

@@ -222,7 +222,7 @@ impl fmt::Debug for VectorSet {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(uintr_model)))]
 mod tests {
     use super::*;
 
