@@ -18,6 +18,8 @@ mod error;
 pub mod handler;
 #[cfg(feature = "std")]
 mod hardware;
+#[cfg(feature = "mio")]
+pub mod mio;
 #[cfg(feature = "std")]
 mod receiver;
 #[cfg(feature = "std")]
@@ -26,6 +28,10 @@ mod sender;
 mod software;
 #[cfg(feature = "std")]
 mod thread;
+#[cfg(feature = "std")]
+mod timer;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use vector::{InvalidVector, Vector, VectorSet, Vectors};
 
@@ -37,4 +43,5 @@ pub use {
     receiver::{Builder, Receiver},
     sender::{Sender, UintrFd},
     thread::{critical_section, safepoint, with_safepoints},
+    timer::Timer,
 };

@@ -4,9 +4,10 @@ use crate::backend::Backend;
 use crate::error::Error;
 use crate::vector::Vector;
 use crate::{hardware, software};
-use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::{fmt, io};
 
 /// A file descriptor that stands for one vector of one receiver: the right to interrupt it.
 ///
@@ -62,6 +63,126 @@ impl UintrFd {
             .try_clone()
             .map(UintrFd)
             .map_err(|source| Error::Os { call: "dup", source })
+    }
+}
+
+impl UintrFd {
+    /// Sends the file descriptor over a socket, with one byte of data as its carrier. The other side has one of its own
+    /// afterwards: [`receive_over`](UintrFd::receive_over).
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::sync::Arc;
+    /// use uintr::{Receiver, UintrFd, Vector, handler::Counts};
+    ///
+    /// let counts = Arc::new(Counts::new());
+    /// let receiver = Receiver::new(counts.clone())?;
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// receiver.fd(Vector::MIN)?.send_over(&ours)?;
+    ///
+    /// // Perhaps in another process:
+    /// UintrFd::receive_over(&theirs)?.connect()?.send();
+    /// # while counts.total() == 0 {}
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As sendmsg(2).
+    pub fn send_over(&self, socket: &UnixStream) -> io::Result<()> {
+        let mut byte = *b"U";
+        let mut control = Control([0; 4]);
+        let mut data = libc::iovec {
+            iov_base: byte.as_mut_ptr().cast(),
+            iov_len: 1,
+        };
+        loop {
+            // SAFETY: the pointers are to live locals with room for what the lengths say; zeros are valid for the rest.
+            let sent = unsafe {
+                let mut message = message(&mut data, &mut control);
+                let header = libc::CMSG_FIRSTHDR(&message);
+                (*header).cmsg_level = libc::SOL_SOCKET;
+                (*header).cmsg_type = libc::SCM_RIGHTS;
+                (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+                libc::CMSG_DATA(header)
+                    .cast::<RawFd>()
+                    .write_unaligned(self.0.as_raw_fd());
+                libc::sendmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_NOSIGNAL)
+            };
+            match sent {
+                1 => return Ok(()),
+                _ => interrupted()?,
+            }
+        }
+    }
+
+    /// Receives what [`send_over`](UintrFd::send_over) sent.
+    ///
+    /// # Errors
+    ///
+    /// As recvmsg(2); [`io::ErrorKind::UnexpectedEof`] if the other side has closed the socket;
+    /// [`io::ErrorKind::InvalidData`] if the next byte comes without a file descriptor.
+    pub fn receive_over(socket: &UnixStream) -> io::Result<UintrFd> {
+        let mut byte = [0];
+        let mut control = Control([0; 4]);
+        let mut data = libc::iovec {
+            iov_base: byte.as_mut_ptr().cast(),
+            iov_len: 1,
+        };
+        loop {
+            // SAFETY: as above; a descriptor that comes is new, and there is room for one only.
+            let (received, file) = unsafe {
+                let mut message = message(&mut data, &mut control);
+                let received =
+                    libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC);
+                let header = libc::CMSG_FIRSTHDR(&message);
+                let file = if received == 1
+                    && !header.is_null()
+                    && (*header).cmsg_level == libc::SOL_SOCKET
+                    && (*header).cmsg_type == libc::SCM_RIGHTS
+                {
+                    let fd = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
+                    Some(OwnedFd::from_raw_fd(fd))
+                } else {
+                    None
+                };
+                (received, file)
+            };
+            match (received, file) {
+                (1, Some(file)) => return Ok(UintrFd(file)),
+                (1, None) => return Err(io::ErrorKind::InvalidData.into()),
+                (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => interrupted()?,
+            }
+        }
+    }
+}
+
+/// Room for one control message with one file descriptor, aligned for its header.
+struct Control([u64; 4]);
+
+/// A message with this data, and room for a file descriptor.
+fn message(data: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: takes a number; all zeros is a valid message.
+    let (space, mut message) = unsafe {
+        (
+            libc::CMSG_SPACE(size_of::<RawFd>() as u32),
+            std::mem::zeroed::<libc::msghdr>(),
+        )
+    };
+    debug_assert!(space as usize <= size_of_val(&control.0));
+    message.msg_iov = data;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = space as _;
+    message
+}
+
+/// The current errno as an error, unless it is EINTR: an interrupt, try again.
+fn interrupted() -> io::Result<()> {
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        error => Err(error),
     }
 }
 

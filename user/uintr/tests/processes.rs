@@ -1,8 +1,6 @@
 //! Receivers and senders in different processes. One test, because fork and other tests' threads do not mix well.
 
 use std::io::{Read, Write};
-use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use uintr::handler::Counts;
@@ -10,52 +8,6 @@ use uintr::{Error, Receiver, UintrFd, Vector};
 
 const VECTOR: u8 = 42;
 const ROUNDS: u64 = 500;
-
-/// Sends one byte with a file descriptor as its luggage.
-fn send_fd(socket: &UnixStream, fd: &impl AsRawFd) {
-    let mut byte = [b'f'];
-    let mut data = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = [0u64; 8];
-    // SAFETY: all pointers are to live locals, and the lengths are theirs.
-    unsafe {
-        let mut message: libc::msghdr = mem::zeroed();
-        message.msg_iov = &mut data;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(4) as usize;
-        let header = libc::CMSG_FIRSTHDR(&message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
-        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd.as_raw_fd());
-        assert_eq!(libc::sendmsg(socket.as_raw_fd(), &message, 0), 1);
-    }
-}
-
-/// Receives what `send_fd` sent.
-fn receive_fd(socket: &UnixStream) -> OwnedFd {
-    let mut byte = [0];
-    let mut data = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = MaybeUninit::<[u64; 8]>::zeroed();
-    // SAFETY: as above; the descriptor is new.
-    unsafe {
-        let mut message: libc::msghdr = mem::zeroed();
-        message.msg_iov = &mut data;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = mem::size_of_val(&control);
-        assert_eq!(libc::recvmsg(socket.as_raw_fd(), &mut message, 0), 1);
-        let header = libc::CMSG_FIRSTHDR(&message);
-        assert_eq!((*header).cmsg_type, libc::SCM_RIGHTS);
-        OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<i32>().read_unaligned())
-    }
-}
 
 /// Runs `f` in a child process; what it returns is the exit status.
 fn child(f: impl FnOnce() -> i32) -> libc::pid_t {
@@ -96,7 +48,7 @@ fn a_child_interrupts_its_parent(waits: bool) {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     // Before there is a receiver: the child inherits nothing.
     let pid = child(|| {
-        let sender = UintrFd::from(receive_fd(&theirs)).connect().unwrap();
+        let sender = UintrFd::receive_over(&theirs).unwrap().connect().unwrap();
         let mut byte = [0];
         for _ in 0..ROUNDS {
             sender.send();
@@ -106,7 +58,8 @@ fn a_child_interrupts_its_parent(waits: bool) {
     });
     let counts = Arc::new(Counts::new());
     let receiver = Receiver::new(counts.clone()).unwrap();
-    send_fd(&ours, &receiver.fd(Vector::new(VECTOR).unwrap()).unwrap());
+    let fd = receiver.fd(Vector::new(VECTOR).unwrap()).unwrap();
+    fd.send_over(&ours).unwrap();
     for round in 1..=ROUNDS {
         while counts.total() < round {
             if waits {
@@ -159,12 +112,12 @@ fn a_receiver_that_was_killed_is_gone() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = child(|| {
         let receiver = Receiver::new(Counts::new()).unwrap();
-        send_fd(&theirs, &receiver.fd(Vector::MIN).unwrap());
+        receiver.fd(Vector::MIN).unwrap().send_over(&theirs).unwrap();
         loop {
             receiver.wait(None);
         }
     });
-    let fd = UintrFd::from(receive_fd(&ours));
+    let fd = UintrFd::receive_over(&ours).unwrap();
     let sender = fd.connect().unwrap();
     sender.send();
     // SAFETY: our child.
