@@ -30,7 +30,10 @@ fn now() -> u64 {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: a live local.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -235,7 +238,8 @@ impl File {
     fn pipe(receiving: Receiving) -> File {
         let mut fds = [0; 2];
         // SAFETY: room for two.
-        assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), File::flags(receiving)) }, 0);
+        let result = unsafe { libc::pipe2(fds.as_mut_ptr(), File::flags(receiving)) };
+        assert_eq!(result, 0);
         File {
             receiving,
             read: fds[0],
@@ -381,7 +385,9 @@ fn measure(rounds: usize, settle: Duration, make: &dyn Fn() -> Box<dyn Way>) -> 
         ways[1].send();
         ways[0].receive(&lanes[0], round);
         let end = lanes[0].noticed_at.load(Relaxed);
-        result.one_way.push(lanes[1].noticed_at.load(Acquire).saturating_sub(start));
+        result
+            .one_way
+            .push(lanes[1].noticed_at.load(Acquire).saturating_sub(start));
         result.round_trip.push(end.saturating_sub(start));
     }
     barrier.wait();
@@ -395,9 +401,9 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
 }
 
 fn main() {
-    let rounds: usize = std::env::args()
-        .nth(1)
-        .map_or(20_000, |argument| argument.parse().expect("a number of rounds"));
+    let rounds: usize = std::env::args().nth(1).map_or(20_000, |argument| {
+        argument.parse().expect("a number of rounds")
+    });
     let scale = ticks_per_microsecond();
     let backend = uintr::Backend::Auto.resolve().unwrap();
     println!("backend {backend:?}, {rounds} rounds, microseconds");
@@ -432,16 +438,56 @@ fn main() {
     use Receiving::{Blocked, Running, Safepoints};
     type Make = Box<dyn Fn() -> Box<dyn Way>>;
     let ways: Vec<(&str, &str, Receiving, Make)> = vec![
-        ("running", "user interrupt", Running, user_interrupt(Running)),
+        (
+            "running",
+            "user interrupt",
+            Running,
+            user_interrupt(Running),
+        ),
         ("running", "signal", Running, signal(Running)),
-        ("running, at safepoints", "user interrupt", Safepoints, user_interrupt(Safepoints)),
-        ("running, looks at a flag", "shared memory", Running, word(Running)),
-        ("running, reads all the time", "eventfd", Running, Box::new(|| Box::new(File::eventfd(Running)))),
-        ("running, reads all the time", "pipe", Running, Box::new(|| Box::new(File::pipe(Running)))),
-        ("blocked", "user interrupt", Blocked, user_interrupt(Blocked)),
+        (
+            "running, at safepoints",
+            "user interrupt",
+            Safepoints,
+            user_interrupt(Safepoints),
+        ),
+        (
+            "running, looks at a flag",
+            "shared memory",
+            Running,
+            word(Running),
+        ),
+        (
+            "running, reads all the time",
+            "eventfd",
+            Running,
+            Box::new(|| Box::new(File::eventfd(Running))),
+        ),
+        (
+            "running, reads all the time",
+            "pipe",
+            Running,
+            Box::new(|| Box::new(File::pipe(Running))),
+        ),
+        (
+            "blocked",
+            "user interrupt",
+            Blocked,
+            user_interrupt(Blocked),
+        ),
         ("blocked", "signal", Blocked, signal(Blocked)),
-        ("blocked", "eventfd", Blocked, Box::new(|| Box::new(File::eventfd(Blocked)))),
-        ("blocked", "pipe", Blocked, Box::new(|| Box::new(File::pipe(Blocked)))),
+        (
+            "blocked",
+            "eventfd",
+            Blocked,
+            Box::new(|| Box::new(File::eventfd(Blocked))),
+        ),
+        (
+            "blocked",
+            "pipe",
+            Blocked,
+            Box::new(|| Box::new(File::pipe(Blocked))),
+        ),
         ("blocked", "futex", Blocked, word(Blocked)),
     ];
     for (receiver, way, receiving, make) in ways {

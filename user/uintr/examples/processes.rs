@@ -44,7 +44,10 @@ fn parent() -> Result<(), Box<dyn std::error::Error>> {
         socket.write_all(b"a")?;
     }
     assert!(child.wait()?.success());
-    println!("parent: interrupted {} times on vector {vector}", counts.total());
+    println!(
+        "parent: interrupted {} times on vector {vector}",
+        counts.total()
+    );
     Ok(())
 }
 

@@ -71,6 +71,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     eprintln!("{} deliveries", receiver.delivered());
     assert!(lanes.seen.iter().all(|seen| seen.load(Relaxed) == each));
-    println!("{} posts by {SENDERS} senders, nothing lost", each * SENDERS as u64);
+    println!(
+        "{} posts by {SENDERS} senders, nothing lost",
+        each * SENDERS as u64
+    );
     Ok(())
 }

@@ -430,7 +430,9 @@ mod elsewhere {
     }
 
     pub(crate) fn register(_: SavedRegisters) -> Result<Registration, Error> {
-        supported().map_err(Error::Unsupported).map(|()| unreachable!())
+        supported()
+            .map_err(Error::Unsupported)
+            .map(|()| unreachable!())
     }
 
     pub(crate) fn unregister() {}
@@ -440,7 +442,9 @@ mod elsewhere {
     pub(crate) fn unmask() {}
 
     pub(crate) fn descriptor(_: Vector) -> Result<OwnedFd, Error> {
-        supported().map_err(Error::Unsupported).map(|()| unreachable!())
+        supported()
+            .map_err(Error::Unsupported)
+            .map(|()| unreachable!())
     }
 
     pub(crate) fn sleep(registration: &Registration, _: Option<Instant>) -> bool {
@@ -453,7 +457,9 @@ mod elsewhere {
         }
 
         pub(crate) fn here(_: Vector) -> Result<Target, Error> {
-            supported().map_err(Error::Unsupported).map(|()| unreachable!())
+            supported()
+                .map_err(Error::Unsupported)
+                .map(|()| unreachable!())
         }
 
         pub(crate) fn post(&self) {

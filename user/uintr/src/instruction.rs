@@ -29,7 +29,12 @@ pub unsafe fn senduipi(index: u64) {
 #[inline]
 pub unsafe fn clui() {
     // SAFETY: available, says the caller; it changes UIF only. Memory accesses do not move across it.
-    unsafe { asm!(".byte 0xf3, 0x0f, 0x01, 0xee", options(nostack, preserves_flags)) }
+    unsafe {
+        asm!(
+            ".byte 0xf3, 0x0f, 0x01, 0xee",
+            options(nostack, preserves_flags)
+        )
+    }
 }
 
 /// STUI: user interrupts are delivered to this thread from here on.
@@ -41,7 +46,12 @@ pub unsafe fn clui() {
 pub unsafe fn stui() {
     // SAFETY: available, says the caller. The handler preserves all registers and flags, and skips the red zone. Memory
     // accesses do not move across it.
-    unsafe { asm!(".byte 0xf3, 0x0f, 0x01, 0xef", options(nostack, preserves_flags)) }
+    unsafe {
+        asm!(
+            ".byte 0xf3, 0x0f, 0x01, 0xef",
+            options(nostack, preserves_flags)
+        )
+    }
 }
 
 /// TESTUI: whether user interrupts are delivered to this thread, UIF.

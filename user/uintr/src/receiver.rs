@@ -226,7 +226,10 @@ impl Receiver {
             .and_then(|timeout| Instant::now().checked_add(timeout));
         let context = self.context();
         thread::with(|thread| {
-            assert!(!thread.is_handling(), "a handler cannot wait for interrupts");
+            assert!(
+                !thread.is_handling(),
+                "a handler cannot wait for interrupts"
+            );
             assert!(
                 thread.is_current(context),
                 "this receiver belongs to the parent process"

@@ -48,7 +48,9 @@ impl UintrFd {
     pub fn connect(&self) -> Result<Sender, Error> {
         match software::Target::connect(self.try_clone()?.0) {
             Ok(target) => Ok(Sender::software(target)),
-            Err(Error::NotUintrFd) => hardware::Target::connect(self.0.as_fd()).map(Sender::hardware),
+            Err(Error::NotUintrFd) => {
+                hardware::Target::connect(self.0.as_fd()).map(Sender::hardware)
+            }
             Err(error) => Err(error),
         }
     }
@@ -59,10 +61,10 @@ impl UintrFd {
     ///
     /// If there are too many files.
     pub fn try_clone(&self) -> Result<UintrFd, Error> {
-        self.0
-            .try_clone()
-            .map(UintrFd)
-            .map_err(|source| Error::Os { call: "dup", source })
+        self.0.try_clone().map(UintrFd).map_err(|source| Error::Os {
+            call: "dup",
+            source,
+        })
     }
 }
 

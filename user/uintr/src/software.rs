@@ -63,14 +63,23 @@ impl Page {
         let file = unsafe {
             owned(
                 "memfd_create",
-                libc::memfd_create(c"uintr".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING),
+                libc::memfd_create(
+                    c"uintr".as_ptr(),
+                    libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+                ),
             )
         }?;
         // SAFETY: plain calls on a descriptor that we own.
         unsafe {
-            check("ftruncate", libc::ftruncate(file.as_raw_fd(), SIZE as libc::off_t))?;
+            check(
+                "ftruncate",
+                libc::ftruncate(file.as_raw_fd(), SIZE as libc::off_t),
+            )?;
             let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-            check("fcntl", libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals))?;
+            check(
+                "fcntl",
+                libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals),
+            )?;
         }
         let page = Page::map(file)?;
         // SAFETY: mapped for writing, and nobody else has it yet.
@@ -79,7 +88,9 @@ impl Page {
         let (pid, tid) = (process(), thread());
         shared.pid.store(pid as u64, Relaxed);
         shared.tid.store(tid as u64, Relaxed);
-        shared.start_time.store(start_time(pid, tid).unwrap_or(0), Relaxed);
+        shared
+            .start_time
+            .store(start_time(pid, tid).unwrap_or(0), Relaxed);
         shared.namespace.store(namespace(), Relaxed);
         shared.magic.store(MAGIC, Release);
         Ok(page)
@@ -146,7 +157,11 @@ impl Page {
         }?;
         // SAFETY: a plain call on a descriptor that we own.
         let offset = unsafe {
-            libc::lseek(file.as_raw_fd(), libc::off_t::from(vector.get()), libc::SEEK_SET)
+            libc::lseek(
+                file.as_raw_fd(),
+                libc::off_t::from(vector.get()),
+                libc::SEEK_SET,
+            )
         };
         match offset {
             -1 => Err(Error::last("lseek")),

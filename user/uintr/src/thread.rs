@@ -102,8 +102,7 @@ impl Thread {
     pub(crate) fn end(&self) {
         compiler_fence(SeqCst);
         self.context.store(ptr::null_mut(), Relaxed);
-        self.upid
-            .store((&raw const NOBODY).cast_mut(), Relaxed);
+        self.upid.store((&raw const NOBODY).cast_mut(), Relaxed);
     }
 
     /// Switches interrupts off, if they are not. Returns how many switched them off before: for [`unmask`](Thread::unmask).

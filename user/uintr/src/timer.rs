@@ -85,8 +85,9 @@ impl Shared {
                 continue;
             }
             sender.send();
+            // Beyond the range of 64 bits lies the year 2554.
             let past = elapsed.as_nanos() % interval.as_nanos();
-            next = elapsed - Duration::from_nanos_u128(past) + interval;
+            next = elapsed - Duration::from_nanos(past as u64) + interval;
         }
     }
 }

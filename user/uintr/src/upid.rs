@@ -164,10 +164,8 @@ impl Upid {
         self.mode.store(mode as u32, order);
         // The model checker does not conclude that a store comes after the compare-exchange that read what it replaced.
         #[cfg(uintr_model)]
-        self.mode.swap(
-            mode as u32,
-            if order == SeqCst { SeqCst } else { AcqRel },
-        );
+        self.mode
+            .swap(mode as u32, if order == SeqCst { SeqCst } else { AcqRel });
     }
 
     /// Posts a vector and sees to it that the receiver will take it. Never blocks.
@@ -300,5 +298,130 @@ impl fmt::Debug for Upid {
             .field("pending", &self.pending())
             .field("mode", &self.mode())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(uintr_model)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicUsize;
+    use std::vec::Vec;
+
+    /// Counts what it is asked to do.
+    #[derive(Default)]
+    struct Asked {
+        interrupt: Cell<u32>,
+        wake: Cell<u32>,
+    }
+
+    impl Notify for Asked {
+        fn interrupt(&self) {
+            self.interrupt.set(self.interrupt.get() + 1);
+        }
+
+        fn wake(&self, _: &AtomicWord) {
+            self.wake.set(self.wake.get() + 1);
+        }
+    }
+
+    fn vector(number: u8) -> Vector {
+        Vector::new(number).unwrap()
+    }
+
+    /// What senders share has to be where they expect it, whatever program they are.
+    #[test]
+    fn the_layout_is_fixed() {
+        assert_eq!(size_of::<Upid>(), 64);
+        assert_eq!(align_of::<Upid>(), 64);
+        assert_eq!(core::mem::offset_of!(Upid, pir), 0);
+        assert_eq!(core::mem::offset_of!(Upid, epoch), 8);
+        assert_eq!(core::mem::offset_of!(Upid, notified), 16);
+        assert_eq!(core::mem::offset_of!(Upid, mode), 24);
+    }
+
+    #[test]
+    fn one_signal_is_sent_until_it_is_consumed() {
+        let (upid, asked) = (Upid::new(), Asked::default());
+        assert!(!upid.enter_and_look(Mode::Interruptible));
+        for number in 0..10 {
+            upid.post(vector(number), &asked);
+        }
+        assert_eq!(asked.interrupt.get(), 1);
+        // Taken without the signal, at a safepoint: the signal still stands for what comes.
+        assert_eq!(upid.take().len(), 10);
+        upid.post(vector(1), &asked);
+        assert_eq!(asked.interrupt.get(), 1);
+        assert!(upid.interrupted());
+        assert_eq!(upid.take().len(), 1);
+        upid.post(vector(2), &asked);
+        assert_eq!((asked.interrupt.get(), asked.wake.get()), (2, 0));
+    }
+
+    #[test]
+    fn nobody_is_told_who_looks_by_himself_or_is_gone() {
+        for mode in [Mode::Masked, Mode::Polling, Mode::Gone] {
+            let (upid, asked) = (Upid::new(), Asked::default());
+            upid.enter(mode);
+            upid.post(Vector::MAX, &asked);
+            assert_eq!((asked.interrupt.get(), asked.wake.get()), (0, 0));
+            assert_eq!(upid.pending(), VectorSet::from(Vector::MAX));
+            assert!(upid.enter_and_look(Mode::Interruptible));
+        }
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_and_a_signal_keeps_it_awake() {
+        let (upid, asked) = (Upid::new(), Asked::default());
+        let mut sleeps = 0;
+        let pending = upid.block(|word, expected| {
+            sleeps += 1;
+            match sleeps {
+                // A signal before the sleep: the word must have changed.
+                1 => assert!(!upid.interrupted()),
+                2 => upid.post(vector(8), &asked),
+                _ => unreachable!("something is posted"),
+            }
+            assert_ne!(word.load(Relaxed), expected);
+            true
+        });
+        assert!(pending);
+        assert_eq!((asked.interrupt.get(), asked.wake.get()), (0, 1));
+        assert_eq!(upid.mode(), Mode::Masked);
+        upid.take();
+        assert!(!upid.block(|_, _| false), "gave up, and nothing is posted");
+    }
+
+    #[test]
+    fn posts_of_many_threads_are_all_taken() {
+        struct Nobody;
+        impl Notify for Nobody {
+            fn interrupt(&self) {}
+            fn wake(&self, _: &AtomicWord) {}
+        }
+        let (upid, running) = (Upid::new(), AtomicUsize::new(3));
+        let counts = std::thread::scope(|scope| {
+            for lane in 0..3u8 {
+                let (upid, running) = (&upid, &running);
+                scope.spawn(move || {
+                    for number in (lane..64).step_by(3) {
+                        upid.post(vector(number), &Nobody);
+                    }
+                    running.fetch_sub(1, Release);
+                });
+            }
+            let mut counts: Vec<u32> = std::vec![0; 64];
+            loop {
+                let last = running.load(Acquire) == 0;
+                for vector in upid.take() {
+                    counts[vector.index()] += 1;
+                }
+                if last {
+                    break counts;
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(counts, [1; 64]);
     }
 }

@@ -188,9 +188,9 @@ impl ExactSizeIterator for Vectors {}
 
 impl FromIterator<Vector> for VectorSet {
     fn from_iter<I: IntoIterator<Item = Vector>>(vectors: I) -> VectorSet {
-        vectors
-            .into_iter()
-            .fold(VectorSet::EMPTY, |set, vector| VectorSet(set.0 | vector.bit()))
+        vectors.into_iter().fold(VectorSet::EMPTY, |set, vector| {
+            VectorSet(set.0 | vector.bit())
+        })
     }
 }
 

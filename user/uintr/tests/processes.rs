@@ -112,7 +112,11 @@ fn a_receiver_that_was_killed_is_gone() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = child(|| {
         let receiver = Receiver::new(Counts::new()).unwrap();
-        receiver.fd(Vector::MIN).unwrap().send_over(&theirs).unwrap();
+        receiver
+            .fd(Vector::MIN)
+            .unwrap()
+            .send_over(&theirs)
+            .unwrap();
         loop {
             receiver.wait(None);
         }

@@ -162,7 +162,7 @@ fn handlers_are_not_interrupted_and_may_send_and_have_critical_sections() {
             if vector.get() < 5 {
                 self.sender.get().unwrap().send();
             }
-            critical_section(|| safepoint());
+            critical_section(safepoint);
             self.order.interrupt(vector);
             INSIDE.store(false, SeqCst);
         }
@@ -173,7 +173,10 @@ fn handlers_are_not_interrupted_and_may_send_and_have_critical_sections() {
         order: order.clone(),
     });
     let receiver = Receiver::new(chain.clone()).unwrap();
-    chain.sender.set(receiver.sender(vector(9)).unwrap()).unwrap();
+    chain
+        .sender
+        .set(receiver.sender(vector(9)).unwrap())
+        .unwrap();
     let first = receiver.sender(vector(2)).unwrap();
     for round in 1..=100 {
         first.send();
@@ -276,7 +279,10 @@ fn sending_to_a_receiver_that_is_gone_does_nothing() {
             .spawn(move || {
                 let receiver = Receiver::new(counts).unwrap();
                 let vector = vector(1);
-                (receiver.sender(vector).unwrap(), receiver.fd(vector).unwrap())
+                (
+                    receiver.sender(vector).unwrap(),
+                    receiver.fd(vector).unwrap(),
+                )
             })
             .join()
             .unwrap()
@@ -354,7 +360,13 @@ fn two_receivers_interrupt_each_other() {
                 let receiver = Receiver::new(counts.clone()).unwrap();
                 *fds[me].lock().unwrap() = Some(receiver.fd(vector(me as u8)).unwrap());
                 barrier.wait();
-                let other = fds[1 - me].lock().unwrap().take().unwrap().connect().unwrap();
+                let other = fds[1 - me]
+                    .lock()
+                    .unwrap()
+                    .take()
+                    .unwrap()
+                    .connect()
+                    .unwrap();
                 for round in 1..=ROUNDS {
                     if me == 0 {
                         other.send();

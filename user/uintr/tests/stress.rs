@@ -5,8 +5,8 @@
 //! must never be called for a vector without anything sent since its last look began, beyond what coalescing allows
 //! (deliveries never outnumber posts).
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
