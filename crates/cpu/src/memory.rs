@@ -243,6 +243,30 @@ impl<'a> FunctionalMemory<'a> {
         self.tlb
     }
 
+    /// RAM with its layout.
+    #[inline(always)]
+    pub fn whole_ram(&self) -> &Ram {
+        self.ram
+    }
+
+    /// What address translation depends on, as of the last [`Memory::configure`].
+    #[inline(always)]
+    pub fn paging(&self) -> &PagingState {
+        &self.paging
+    }
+
+    /// A store of `bytes` at RAM offset `offset`, translated earlier, becomes visible.
+    #[inline]
+    pub fn store_in_ram(&mut self, offset: u64, bytes: &[u8]) {
+        if self.code.is_code_page(offset) {
+            self.code.written(offset, bytes.len() as u64);
+        }
+        let at = offset as usize;
+        if let Some(place) = self.ram.bytes_mut().get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
     /// The map of translated code.
     #[inline(always)]
     pub fn code(&mut self) -> &mut CodeMap {
