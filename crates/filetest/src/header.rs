@@ -22,18 +22,22 @@ use thiserror::Error;
 pub enum Engine {
     /// The machine with its reference engine.
     Interpreter,
+    /// The machine with its timing engine: the same run as the reference's where a tick is an
+    /// instruction, the same text where it is a cycle.
+    Timing,
     /// QEMU's TCG, as a foreign oracle: for programs without user interrupts.
     Qemu,
 }
 
 impl Engine {
     /// All of them.
-    pub const ALL: [Engine; 2] = [Engine::Interpreter, Engine::Qemu];
+    pub const ALL: [Engine; 3] = [Engine::Interpreter, Engine::Timing, Engine::Qemu];
 
     /// Its name in headers.
     pub const fn name(self) -> &'static str {
         match self {
             Engine::Interpreter => "interpreter",
+            Engine::Timing => "timing",
             Engine::Qemu => "qemu",
         }
     }
@@ -132,7 +136,7 @@ fn parse_engines(value: &str) -> Result<Vec<Engine>, String> {
         .map(|name| {
             let name = name.trim();
             let known = Engine::ALL.into_iter().find(|e| e.name() == name);
-            known.ok_or_else(|| format!("there is no engine `{name}`; there are interpreter, qemu"))
+            known.ok_or_else(|| format!("there is no engine `{name}`; there are interpreter, timing, qemu"))
         })
         .collect()
 }

@@ -44,8 +44,8 @@ pub enum Exit {
     Shutdown(CpuIndex),
     /// An instruction at a processor's RIP is advertised but not implemented.
     Unimplemented(CpuIndex),
-    /// A mark of a region of interest was passed.
-    Mark(Note),
+    /// A mark of a region of interest was passed: its beginning, or its end.
+    Mark(bool),
 }
 
 /// What a slice did.
@@ -237,7 +237,10 @@ impl<P: Probe> Engine<P> {
 
     /// Throws away translated code, for a world that changed otherwise.
     pub fn forget_code(&mut self, code: &mut CodeMap) {
-        debug_assert!(self.threads.iter().all(|thread| !thread.cursor.valid));
+        for thread in &mut self.threads {
+            debug_assert!(!thread.cursor.valid, "a processor has not been settled");
+            thread.cursor.valid = false;
+        }
         self.blocks.clear(code);
     }
 
@@ -376,7 +379,7 @@ impl<P: Probe> Engine<P> {
                 Paused::Unimplemented => break Exit::Unimplemented(cpu),
             }
             if let Some(note) = self.threads[n].mark.take() {
-                break Exit::Mark(note);
+                break Exit::Mark(note == Note::RegionBegin);
             }
         };
         let awake = (0..count).filter(|&n| self.asleep[n].is_none());

@@ -488,7 +488,8 @@ impl Thread {
                 known
             }
         };
-        if self.squash_cycle <= fetched {
+        if self.squash_cycle <= available {
+            // It has been fetched, but never gets as far as rename.
             self.squash(cpu, m, parts);
             return Stepped::Done;
         }
