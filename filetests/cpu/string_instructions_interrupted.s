@@ -3,6 +3,7 @@
 # Intel SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ"; Vol. 3, "Instruction-Breakpoint Exception Condition".
 #
 # engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   RCX 0x0, ZF 0, interrupted inside: 1, RF missing: 0
 #   RCX 0x0, ZF 0, interrupted inside: 1, RF missing: 0

@@ -5,6 +5,7 @@
 # Statement 38. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
 # engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   before MOV SS: sometimes
 #   after MOV SS: never

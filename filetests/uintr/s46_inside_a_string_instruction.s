@@ -3,6 +3,7 @@
 # Statement 46. Intel SDM Vol. 3, "User-Interrupt Delivery"; Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 #
 # engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   interrupted inside
 #   RSI has advanced as far: yes

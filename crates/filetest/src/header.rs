@@ -68,6 +68,9 @@ pub struct Header {
     /// `limit`: instructions of all processors together before the test counts as hanging. Ten
     /// million if not given.
     pub instructions_max: u64,
+    /// `ticks: instructions`: the program counts on a tick being an instruction, and is not run where
+    /// ticks are cycles. `either` if not given.
+    pub ticks_are_instructions: bool,
 }
 
 /// A filetest, read.
@@ -159,11 +162,18 @@ fn set(header: &mut Header, key: &str, value: &str) -> Result<(), String> {
         }
         "seed" => header.seed = parse_number(value)?,
         "limit" => header.instructions_max = parse_number(value)?,
+        "ticks" => {
+            header.ticks_are_instructions = match value {
+                "instructions" => true,
+                "either" => false,
+                _ => return Err(format!("`{value}`: ticks are `instructions`, or `either`")),
+            }
+        }
         "boot" if value == "multiboot" => {}
         "boot" => return Err(format!("`{value}`: filetests boot by `multiboot` only")),
         _ => {
             return Err(format!(
-                "unknown key `{key}`; there are engines, cpus, memory, seed, limit, boot, expect \
+                "unknown key `{key}`; there are engines, cpus, memory, seed, limit, ticks, boot, expect \
                  (prose must not begin with a lower-case word and a colon)"
             ));
         }
@@ -198,6 +208,7 @@ impl Filetest {
             memory_bytes: 16 << 20,
             seed: 1,
             instructions_max: 10_000_000,
+            ticks_are_instructions: false,
         };
         let error = |line: usize, message: String| HeaderError {
             path: path.display().to_string(),

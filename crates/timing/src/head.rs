@@ -104,6 +104,30 @@ fn jumps(op: Op) -> bool {
     )
 }
 
+/// Executes an instruction at the head: what follows it, what it costs, and whether fetch starts over.
+/// An error is the micro-op that stopped.
+fn run_uops<P: Probe>(
+    cpu: &mut Cpu,
+    m: &mut SpeculativeMemory<'_, '_>,
+    parts: &Parts<'_, P>,
+    instruction: &Instruction,
+) -> Result<(Flow, u64, bool), Uop> {
+    let mut fixed = 0;
+    for n in 0..instruction.uops as usize {
+        let uop = parts.blocks.uops[instruction.first as usize + n];
+        fixed += cost(parts.parameters, cpu, &uop);
+        match execute(cpu, m, &uop) {
+            Ok(Flow::Continue) => {}
+            Ok(flow) => {
+                let jumped = jumps(uop.op) || (flow != Flow::Sync && uop.op != Op::Next);
+                return Ok((flow, fixed, jumped));
+            }
+            Err(_) => return Err(uop),
+        }
+    }
+    Ok((Flow::Continue, fixed, false))
+}
+
 impl Thread {
     /// Turns to what happens at the head, at the current cycle.
     fn begin_head<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
@@ -182,7 +206,11 @@ impl Thread {
         self.account(start, Some(Stall::Serialise));
         let restarted = std::mem::take(&mut self.force_head);
         self.begin_head(m, parts);
-        let paused = self.alone(cpu, m, parts, start, restarted);
+        let paused = self.alone(cpu, m, parts, start, false);
+        self.at_boundary |= restarted;
+        if self.at_boundary {
+            self.leave_block(cpu, parts);
+        }
         self.end_head(m);
         paused
     }
@@ -202,21 +230,24 @@ impl Thread {
         self.cursor.fetched = None;
         self.counters.head += 1;
         m.lane.reconfigured = false;
-        let mut flow = Flow::Continue;
-        let mut fixed = 0;
-        let mut jumped = false;
-        for n in 0..instruction.uops as usize {
-            let uop = parts.blocks.uops[instruction.first as usize + n];
-            fixed += cost(parts.parameters, cpu, &uop);
-            match execute(cpu, m, &uop) {
-                Ok(Flow::Continue) => {}
-                Ok(other) => {
-                    jumped = jumps(uop.op) || (other != Flow::Sync && uop.op != Op::Next);
-                    flow = other;
-                }
-                Err(_) => {
-                    // RIP is that of the instruction, not of its block, from here on.
+        // As in the functional engines: devices may be touched and code changed only the second time,
+        // with what single-stepping needs around it.
+        let mut step = restarted.then(|| before_one(cpu));
+        m.inner.solo = restarted;
+        let (flow, fixed, jumped) = loop {
+            match run_uops(cpu, m, parts, &instruction) {
+                Ok(done) => break done,
+                Err(uop) => {
                     let reason = m.stop_reason();
+                    if reason == StopReason::Restart {
+                        assert!(!m.inner.solo, "an instruction that is alone needs no restart");
+                        m.inner.solo = true;
+                        m.lane.charges.clear();
+                        step = Some(before_one(cpu));
+                        continue;
+                    }
+                    m.inner.solo = true;
+                    // RIP is that of the instruction, not of its block, from here on.
                     self.leave_block(cpu, parts);
                     return match reason {
                         StopReason::Fault(fault) => {
@@ -224,17 +255,20 @@ impl Thread {
                             self.fault(cpu, m, parts, start, fault);
                             None
                         }
-                        StopReason::Unimplemented => {
+                        _ => {
                             self.at_boundary = true;
                             Some(Paused::Unimplemented)
-                        }
-                        StopReason::Restart => {
-                            unreachable!("an instruction that is alone needs no restart")
                         }
                     };
                 }
             }
+        };
+        m.inner.solo = true;
+        let restarted = step.is_some();
+        if let Some(step) = step {
+            after_one(cpu, m, step);
         }
+        let mut fixed = fixed;
         self.executed += 1;
         if instruction.flags & instruction_flag::LOCKED != 0 {
             self.counters.locked += 1;
@@ -475,21 +509,6 @@ impl Thread {
                 return None;
             }
         }
-        let step = before_one(cpu);
-        let executed = self.executed;
-        let paused = self.alone(cpu, m, parts, start, true);
-        if self.executed != executed {
-            after_one(cpu, m, step);
-        }
-        paused
-    }
-
-    /// RIP exact, for those outside who look at it.
-    pub fn expose_rip<P: Probe>(&self, cpu: &mut Cpu, parts: &Parts<'_, P>) {
-        if self.cursor.valid {
-            let block = &parts.blocks.blocks[self.cursor.block.0 as usize];
-            let at = (block.first + self.cursor.index) as usize;
-            move_rip(cpu, parts.blocks.instructions[at].offset);
-        }
+        self.alone(cpu, m, parts, start, true)
     }
 }
