@@ -19,7 +19,8 @@ Commands:
   check   formatting, lints and the tests that need no guest; before each commit
   bless   rewrites the expectations of the filetests; look at the diff afterwards
   bench   measures the optimised build: starting the default guest, then a program in it
-  soak    the slow tests: more rounds of what `test` runs briefly
+  soak    the slow tests: more rounds of what `test` runs briefly; `soak fuzz [MINUTES [DOOR]]` runs the
+          fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one
   help    this text
 
 Missing Debian packages are installed when run as root; otherwise the line that installs them is
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         "check" => steps::check(),
         "bless" => steps::bless(),
         "bench" => steps::bench(),
+        "soak" if arguments.get(1).is_some_and(|what| what == "fuzz") => {
+            steps::soak_fuzz(&arguments[2..])
+        }
         "soak" => steps::soak(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -171,3 +171,54 @@ pub fn soak() -> Outcome {
         ])
         .env("SILICON_FACTOR", "20"))
 }
+
+/// `cargo xtask soak fuzz [MINUTES [DOOR]]`: new inputs that reach something new go to `fuzz/corpus`.
+pub fn soak_fuzz(arguments: &[String]) -> Outcome {
+    const DEFAULT_MINUTES: u64 = 10;
+    let minutes: u64 = match arguments.first() {
+        None => DEFAULT_MINUTES,
+        Some(given) => given
+            .parse()
+            .map_err(|_| format!("`{given}` is not a number of minutes"))?,
+    };
+    let folder = root().join("fuzz");
+    let mut doors: Vec<String> = std::fs::read_dir(folder.join("fuzz_targets"))
+        .and_then(|entries| {
+            entries
+                .map(|entry| {
+                    let name = entry?.file_name().to_string_lossy().into_owned();
+                    Ok(name.trim_end_matches(".rs").to_owned())
+                })
+                .collect()
+        })
+        .map_err(|error| format!("the fuzzers cannot be listed: {error}"))?;
+    doors.sort();
+    if let Some(wanted) = arguments.get(1) {
+        if !doors.contains(wanted) {
+            let known = doors.join(", ");
+            return Err(format!("there is no fuzzer `{wanted}`; there are {known}"));
+        }
+        doors = vec![wanted.clone()];
+    }
+    let corpus = folder.join("corpus");
+    cargo_run([
+        "run".as_ref(),
+        "--release".as_ref(),
+        "--package".as_ref(),
+        "ring3-hostile".as_ref(),
+        "--example".as_ref(),
+        "seeds".as_ref(),
+        corpus.as_os_str(),
+    ])?;
+    for door in doors {
+        let time = format!("-max_total_time={}", 60 * minutes);
+        let mut fuzz = Command::new("cargo");
+        fuzz.args(["+nightly", "fuzz", "run", &door, "--", &time])
+            .args(["-max_len=8192", "-timeout=60", "-rss_limit_mb=4096"])
+            .current_dir(root());
+        run(&mut fuzz).map_err(|failure| {
+            format!("{failure}\nIf cargo-fuzz is missing: cargo install cargo-fuzz; rustup toolchain install nightly")
+        })?;
+    }
+    Ok(())
+}

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use ring3_arch::CpuIndex;
 use ring3_boot::{BootError, BootParameters, Bytes, Entry, KernelImage, MemoryMap, Module};
 use ring3_guest::{GuestBuilder, HostStreams, InputKind, OutputKind};
-use ring3_machine::{Machine, Stop};
+use ring3_machine::{Machine, MachineConfig, Stop};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub struct Options {
     /// Command line of the kernel
     ///
     /// [default for Linux: console=ttyS0 panic=-1; also rdinit=/bin/sh if neither --kernel nor --initrd
-    /// is given. Default for Multiboot: empty]
+    /// is given. A Multiboot image finds the kernel's name in front of it, and has no default]
     #[arg(long, short, value_name = "CMDLINE")]
     pub append: Option<String>,
 
@@ -130,7 +130,10 @@ fn prepare(options: &Options) -> Result<Machine> {
     let loaded = load(options)?;
     let memory =
         MemoryMap::pc(options.machine.mem).map_err(|error| Failure::new(error.to_string()))?;
-    let config = options.machine.config();
+    let config = MachineConfig {
+        command_line: loaded.command_line.clone(),
+        ..options.machine.config()
+    };
     internal_error::machine_runs(config.seed);
     let mut machine = Machine::new(config).map_err(|error| {
         Failure::new(format!(
@@ -220,8 +223,10 @@ fn load(options: &Options) -> Result<Loaded> {
         });
     }
     let command_line = match &options.append {
+        // As loaders do it: the first word is the program.
+        Some(given) if multiboot => format!("{name} {given}"),
+        None if multiboot => name,
         Some(given) => given.clone(),
-        None if multiboot => String::new(),
         None => words,
     };
     Ok(Loaded {
@@ -416,7 +421,7 @@ impl Session {
     /// A person sees when the guest is ready. What is not typed by a person waits for that.
     fn feed(&mut self) -> bool {
         let ready = self.raw.is_some() || self.machine.serial_is_listening();
-        if ready && !self.input.is_empty() {
+        if ready && self.machine.takes_input() && !self.input.is_empty() {
             let taken = self.machine.serial_input(self.input.make_contiguous());
             self.input.drain(..taken);
         }

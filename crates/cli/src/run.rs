@@ -415,7 +415,7 @@ impl Link {
     fn step(&mut self, limit: u64) -> Result<(Vec<Event>, Option<Stop>)> {
         for (number, port) in Port::ALL.into_iter().enumerate() {
             let bytes = self.session.outgoing(port);
-            if !bytes.is_empty() {
+            if !bytes.is_empty() && self.machine.takes_input() {
                 let taken = self.machine.port_input(number as u32, bytes);
                 self.session.sent(port, taken);
             }

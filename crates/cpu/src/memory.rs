@@ -106,6 +106,9 @@ pub trait Memory {
     /// The instruction is executed alone: devices may be touched and code changed.
     fn is_solo(&self) -> bool;
 
+    /// Whether a load or store reached something that is not RAM since this was last asked.
+    fn take_device_access(&mut self) -> bool;
+
     /// OUT of `size` bytes.
     fn port_write(&mut self, port: u16, size: u8, value: u32);
 
@@ -195,6 +198,7 @@ pub struct FunctionalMemory<'a> {
     watches: [Watch; 4],
     watch_hits: u64,
     touched: bool,
+    device_access: bool,
     reason: StopReason,
     fetch_key: u32,
 }
@@ -223,6 +227,7 @@ impl<'a> FunctionalMemory<'a> {
             watches: [Watch::default(); 4],
             watch_hits: 0,
             touched: true,
+            device_access: false,
             reason: StopReason::Restart,
             fetch_key: 0,
         };
@@ -472,6 +477,7 @@ impl<'a> FunctionalMemory<'a> {
             return Err(self.stop(StopReason::Restart));
         }
         self.touched = true;
+        self.device_access = true;
         let mut done = 0;
         while done < into.len() {
             let address = at.0 + done as u64;
@@ -505,6 +511,7 @@ impl<'a> FunctionalMemory<'a> {
             return;
         }
         self.touched = true;
+        self.device_access = true;
         let mut done = 0;
         while done < from.len() {
             let address = at.0 + done as u64;
@@ -785,6 +792,10 @@ impl Memory for FunctionalMemory<'_> {
 
     fn is_solo(&self) -> bool {
         self.solo
+    }
+
+    fn take_device_access(&mut self) -> bool {
+        std::mem::take(&mut self.device_access)
     }
 
     fn port_write(&mut self, port: u16, size: u8, value: u32) {

@@ -4,9 +4,10 @@
 //! A repeated instruction executes in rounds. A round ends where either pointer leaves its page, at
 //! the latest after 4096 bytes; after it, if iterations remain, RIP still points at the instruction,
 //! and interrupts can be taken. Every round counts as one instruction. While RFLAGS.TF is set or a
-//! data breakpoint is enabled a round is one iteration. The rule depends on nothing but registers,
-//! so that all engines agree on the count. Rounds with a descending direction flag and of INS and
-//! OUTS follow the same rule, the latter one element at a time.
+//! data breakpoint is enabled a round is one iteration, as it is for INS and OUTS; and an iteration
+//! that reached a device is the last one of its round, so that a device sees the time pass and a
+//! guest cannot have much done in one instruction. The rule depends on nothing but registers and on
+//! what is RAM, so that all engines agree on the count.
 
 use crate::execute::Flow;
 use crate::memory::{Memory, Stop};
@@ -14,6 +15,9 @@ use crate::routine;
 use crate::state::Cpu;
 use ring3_arch::rflags;
 use ring3_isa::{Op, Reg, Uop};
+
+/// Iterations of a round after which the engine looks at the boundary.
+const LONG_ROUND: u64 = 512;
 
 /// The decoded fields of a string micro-op.
 struct StringUop {
@@ -138,7 +142,9 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         true => s.pointer(cpu, Reg::Rcx),
         false => 1,
     };
+    let before = s.pointer(cpu, Reg::Rcx);
     let mut again = false;
+    m.take_device_access();
     if count != 0 {
         again = match u.op {
             Op::Movs => movs(cpu, m, &s, count)?,
@@ -164,12 +170,16 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
     } else {
         target & 0xffff_ffff
     });
-    // A device access may have changed what is pending.
-    Ok(if matches!(u.op, Op::Ins | Op::Outs) {
-        Flow::Sync
-    } else {
-        Flow::Indirect
-    })
+    // A device access may have changed what is pending; and an engine wants to look up after a round
+    // of many iterations.
+    let iterations = before.wrapping_sub(s.pointer(cpu, Reg::Rcx));
+    Ok(
+        if matches!(u.op, Op::Ins | Op::Outs) || iterations > LONG_ROUND {
+            Flow::Sync
+        } else {
+            Flow::Indirect
+        },
+    )
 }
 
 /// Books `elements` finished iterations.
@@ -213,6 +223,9 @@ fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         s.advance(cpu, Reg::Rsi, 1);
         s.advance(cpu, Reg::Rdi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -245,6 +258,9 @@ fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         store(m, s.size, to, value)?;
         s.advance(cpu, Reg::Rdi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -265,6 +281,9 @@ fn lods<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         );
         s.advance(cpu, Reg::Rsi, 1);
         count_down(cpu, s, 1);
+        if m.take_device_access() {
+            break;
+        }
     }
     Ok(true)
 }
@@ -306,6 +325,9 @@ fn compare<M: Memory>(
             Repeat::WhileEqual if !cpu.flags.zero() => return Ok(false),
             Repeat::WhileNotEqual if cpu.flags.zero() => return Ok(false),
             _ => {}
+        }
+        if m.take_device_access() {
+            break;
         }
     }
     Ok(true)

@@ -14,6 +14,7 @@
 pub mod acpi_pm;
 pub mod cmos;
 pub mod debug_exit;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod ioapic;
@@ -25,4 +26,5 @@ pub mod post;
 mod saved;
 #[cfg(test)]
 mod storm;
+pub mod test_device;
 pub mod uart;

@@ -1,6 +1,7 @@
 //! Runs an image on QEMU, as a foreign oracle.
 //!
-//! Used: machine `pc` with TCG, every CPU feature that TCG has, the serial port, isa-debug-exit.
+//! Used: machine `pc` with TCG, every CPU feature that TCG has, the serial port, isa-debug-exit,
+//! pc-testdev.
 //! QEMU has no user interrupts, no virtual time that counts instructions by default, and differs
 //! from processors in places; the tests that it runs name it in their header, and those that it
 //! can't pass say why in a comment.
@@ -31,6 +32,7 @@ pub fn run(image: &Path, header: &Header) -> Result<String, String> {
         ])
         .args(["-display", "none", "-serial", "stdio", "-no-reboot"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+        .args(["-device", "pc-testdev"])
         .args(["-smp", &header.cpus.to_string()])
         .args(["-m", &format!("{}M", header.memory_bytes >> 20)])
         .arg("-kernel")

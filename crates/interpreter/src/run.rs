@@ -22,7 +22,15 @@ pub enum Exit {
     Shutdown,
     /// The instruction at RIP is advertised but not implemented.
     Unimplemented,
+    /// Enough for now: the slice is not over, but what it did was costly. Going on later makes no
+    /// difference to the guest.
+    Breath,
 }
+
+/// Boundaries looked at before [`Exit::Breath`]. What can cost much (flushing translations, executing
+/// an instruction alone, translating code that was overwritten) comes with one; a guest that does
+/// nothing else must not keep its host from looking up.
+const BOUNDARIES_MAX: u32 = 1 << 14;
 
 /// What a slice did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +97,7 @@ fn run_uops(
 impl Engine<'_> {
     fn run(&mut self, cpu: &mut Cpu, m: &mut FunctionalMemory<'_>, end: Ticks) -> Exit {
         let mut signals = ring3_bus::Signals::default();
-        loop {
+        for _ in 0..BOUNDARIES_MAX {
             m.solo = true;
             self.store.drop_stale(m.code());
             if m.take_touched() {
@@ -124,6 +132,7 @@ impl Engine<'_> {
                 return exit;
             }
         }
+        Exit::Breath
     }
 
     /// Executes blocks until a boundary must be looked at.

@@ -15,6 +15,8 @@ pub struct MachineConfig {
     pub console_ports: Vec<String>,
     /// Bytes of the virtual disk, or `None` for no disk.
     pub disk_bytes: Option<u64>,
+    /// What the firmware configuration interface gives as the kernel's command line.
+    pub command_line: Vec<u8>,
 }
 
 /// The most processors a machine can have.
@@ -29,6 +31,7 @@ impl Default for MachineConfig {
             quantum_ticks: 1000,
             console_ports: Vec::new(),
             disk_bytes: None,
+            command_line: Vec::new(),
         }
     }
 }

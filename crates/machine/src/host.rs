@@ -21,13 +21,16 @@ pub struct Statistics {
 }
 
 impl Machine {
-    /// Runs for about `budget` instructions, or until something must be looked at, or until virtual
-    /// time has skipped over a pause in which every processor waited. `None` means that there is no
+    /// Runs for about `budget` instructions (fewer if they are costly ones), or until something must be
+    /// looked at, or until virtual time has skipped over a pause in which every processor waited. `None` means that there is no
     /// reason not to go on at once.
     ///
     /// `limit` is as for [`Machine::run`]; `budget` ends nothing early and changes nothing.
     pub fn run_briefly(&mut self, limit: u64, budget: u64) -> Option<Stop> {
-        let until = self.instructions.saturating_add(budget);
+        let until = match self.breath() {
+            Some(until) => until,
+            None => self.instructions.saturating_add(budget),
+        };
         loop {
             if let Some(stop) = self.pending_stop(limit) {
                 return Some(stop);
@@ -37,11 +40,27 @@ impl Machine {
                 return Some(stop);
             }
             let (idle, done) = (self.instructions == before, self.instructions >= until);
+            if let Some(round) = &mut self.round
+                && round.breath.is_some()
+            {
+                round.breath = Some(until);
+                return self.pending_stop(limit);
+            }
             if idle || done {
                 // Output of this round counts before the pause does.
                 return self.pending_stop(limit);
             }
         }
+    }
+
+    /// Whether this is a moment for input. In the middle of a turn it is not: where a turn is
+    /// interrupted depends on what is cached, which the guest must not see.
+    pub fn takes_input(&self) -> bool {
+        self.breath().is_none()
+    }
+
+    fn breath(&self) -> Option<u64> {
+        self.round.as_ref().and_then(|round| round.breath)
     }
 
     /// Whether the guest expects input on the serial port. What arrives earlier is lost with most

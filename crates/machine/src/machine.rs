@@ -78,6 +78,9 @@ pub(crate) struct Round {
     ran: bool,
     /// When the first of those that wait wants to go on.
     earliest_wake: Ticks,
+    /// It was interrupted for breath, in a [`Machine::run_briefly`] that wants to go on until so many
+    /// instructions have been executed.
+    pub(crate) breath: Option<u64>,
 }
 
 /// A machine.
@@ -95,7 +98,7 @@ pub struct Machine {
     handles: PciHandles,
     pub(crate) now: Ticks,
     pub(crate) instructions: u64,
-    /// A round that the limit of instructions interrupted.
+    /// A round that was interrupted: by the limit of instructions, or for breath.
     pub(crate) round: Option<Round>,
 }
 
@@ -283,8 +286,10 @@ impl Machine {
             Some(round) => round,
             None => self.begin_round(due),
         };
+        round.breath = None;
         let stop = self.continue_round(&mut round, limit);
-        if round.turn < self.cpus.len() && stop == Some(Stop::InstructionLimit) {
+        let unfinished = stop == Some(Stop::InstructionLimit) || round.breath.is_some();
+        if round.turn < self.cpus.len() && unfinished {
             self.round = Some(round);
         }
         stop
@@ -310,6 +315,7 @@ impl Machine {
             turn: 0,
             ran: false,
             earliest_wake: Ticks::NEVER,
+            breath: None,
         }
     }
 
@@ -352,6 +358,10 @@ impl Machine {
                         return Some(Stop::TripleFault(CpuIndex(n as u32)));
                     }
                     Exit::Unimplemented => return Some(self.unimplemented(n)),
+                    Exit::Breath => {
+                        round.breath = Some(0);
+                        return None;
+                    }
                 }
                 if self.chipset.power_off.is_some() || self.chipset.reset {
                     // The machine's last moment, however the run to it was cut.

@@ -12,12 +12,14 @@ use ring3_clock::Ticks;
 use ring3_devices::acpi_pm::{AcpiPm, TimerWidth, spec as acpi_pm};
 use ring3_devices::cmos::{Cmos, DateTime, spec as cmos};
 use ring3_devices::debug_exit::DebugExit;
+use ring3_devices::fw_cfg::{Facts, FwCfg};
 use ring3_devices::hpet::{Hpet, spec as hpet};
 use ring3_devices::i8042::I8042;
 use ring3_devices::ioapic::IoApic;
 use ring3_devices::pic::Pic;
 use ring3_devices::pit::{Pit, spec as pit};
 use ring3_devices::post::Post;
+use ring3_devices::test_device::TestDevice;
 use ring3_devices::uart::{Com, Uart};
 use ring3_virtio::blk::{Blk, BlkConfig, ReadOnly};
 use ring3_virtio::console::{Console, ConsoleConfig, PortConfig, ResizeOrder};
@@ -100,6 +102,12 @@ pub(crate) fn devices(config: &MachineConfig) -> (Devices, PciHandles) {
             Box::new(Hpet::new()),
             Box::new(Post::new()),
             Box::new(DebugExit::new()),
+            Box::new(FwCfg::new(Facts {
+                memory_bytes: config.memory_bytes,
+                processors: config.cpus as u16,
+                command_line: config.command_line.clone(),
+            })),
+            Box::new(TestDevice::new()),
         ],
     };
     (devices, handles)

@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 const MAGIC: [u8; 16] = *b"RING3 SNAPSHOT\r\n";
 /// Raised whenever the meaning of a snapshot changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, padding, state length, state hash.
 const PROLOGUE: u64 = 40;
 /// A state larger than this is not one.

@@ -7,7 +7,7 @@ use ring3_machine::{Machine, MachineConfig, Stop};
 /// values behind: a Multiboot image of 32-bit code, which starts the second processor with INIT and a
 /// startup IPI.
 fn machine() -> Machine {
-    let code: &[&[u8]] = &[
+    machine_with(&[
         // The second processor's loop at 0x8000, in real mode: inc word [0x600]; jmp to it.
         &[0xc7, 0x05, 0x00, 0x80, 0, 0, 0xff, 0x06, 0x00, 0x06], // mov dword [0x8000], ...
         &[0x66, 0xc7, 0x05, 0x04, 0x80, 0, 0, 0xeb, 0xfa],       // mov word [0x8004], ...
@@ -21,7 +21,11 @@ fn machine() -> Machine {
         &[0x31, 0x05, 0x04, 0x06, 0, 0],    // xor [0x604], eax
         &[0xc1, 0x05, 0x04, 0x06, 0, 0, 5], // rol dword [0x604], 5
         &[0xeb, 0xec],                      // jmp to mov eax
-    ];
+    ])
+}
+
+/// A machine that executes this 32-bit code, which starts at 0x100020.
+fn machine_with(code: &[&[u8]]) -> Machine {
     let code = code.concat();
     let load = 0x10_0000_u32;
     let end = load + 32 + code.len() as u32;
@@ -96,4 +100,46 @@ fn statistics_count() {
     let counted = machine.statistics();
     assert!(counted.blocks_translated >= 3 && counted.block_lookups > 0);
     assert!(counted.tlb_fills > 0);
+}
+
+#[test]
+fn costly_instructions_do_not_keep_the_host_from_looking_up() {
+    const BUDGET: u64 = 1 << 20;
+    let guests: [(&str, &[u8]); 3] = [
+        (
+            "flushes all translations: mov eax, cr4; xor eax, PGE; mov cr4, eax; jmp",
+            &[
+                0x0f, 0x20, 0xe0, 0x35, 0x80, 0, 0, 0, 0x0f, 0x22, 0xe0, 0xeb, 0xf3,
+            ],
+        ),
+        (
+            "changes its own code: mov eax, 0; inc dword [0x100021]; jmp",
+            &[
+                0xb8, 0, 0, 0, 0, 0xff, 0x05, 0x21, 0x00, 0x10, 0x00, 0xeb, 0xf3,
+            ],
+        ),
+        (
+            "string instructions downwards: std; mov ecx, -1; mov esi, 0xffff00; rep lodsb; jmp",
+            &[
+                0xfd, 0xb9, 0xff, 0xff, 0xff, 0xff, 0xbe, 0x00, 0xff, 0xff, 0x00, 0xf3, 0xac, 0xeb,
+                0xf2,
+            ],
+        ),
+    ];
+    for (what, code) in guests {
+        let mut machine = machine_with(&[code]);
+        assert_eq!(machine.run_briefly(u64::MAX, BUDGET), None, "{what}");
+        let done = machine.instructions();
+        assert!(
+            (1..BUDGET / 8).contains(&done),
+            "{what}: {done} instructions"
+        );
+        assert!(!machine.takes_input(), "{what}: in the middle of a turn");
+        // Where breath was taken makes no difference.
+        let limit = 3 * done;
+        while machine.run_briefly(limit, done / 2) != Some(Stop::InstructionLimit) {}
+        let mut other = machine_with(&[code]);
+        assert_eq!(other.run(limit), Stop::InstructionLimit);
+        assert_eq!(machine.digest(), other.digest(), "{what}");
+    }
 }

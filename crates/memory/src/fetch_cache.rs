@@ -94,17 +94,22 @@ impl FetchCache {
 
     /// Forgets everything that starts in the page of `address`, in a context with this salt.
     pub(crate) fn invalidate_page(&mut self, address: u64, salt: usize) {
-        let set = page_set(address, salt);
+        self.clear_set(page_set(address, salt));
+    }
+
+    /// Forgets everything. Guests can have this done as often as they like, so it costs little where
+    /// there is little to forget.
+    pub fn clear(&mut self) {
+        for set in 0..self.used.len() {
+            self.clear_set(set);
+        }
+    }
+
+    fn clear_set(&mut self, set: usize) {
         if std::mem::take(&mut self.used[set]) {
             let start = set << OFFSET_BITS;
             self.entries[start..start + PAGE_ENTRIES].fill(EMPTY);
         }
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.entries.fill(EMPTY);
-        self.used.fill(false);
     }
 
     /// Forgets everything if the block store whose blocks it names has a new generation.

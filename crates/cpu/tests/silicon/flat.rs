@@ -129,6 +129,10 @@ impl Memory for Flat {
         true
     }
 
+    fn take_device_access(&mut self) -> bool {
+        false
+    }
+
     fn port_write(&mut self, _: u16, _: u8, _: u32) {
         panic!("no instruction here has access to a port")
     }

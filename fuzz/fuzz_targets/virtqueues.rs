@@ -1,0 +1,4 @@
+//! See `ring3_hostile::DOORS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (ring3_hostile::door("virtqueues").enter)(data));
