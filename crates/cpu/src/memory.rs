@@ -140,6 +140,14 @@ pub trait Memory {
     /// A named step of a user interrupt is about to happen.
     fn user_interrupt_step(&mut self, _step: ring3_uintr::Step) {}
 
+    /// A mark of a region of interest is passed.
+    ///
+    /// # Errors
+    /// [`Stop`], if that must be seen from outside at once.
+    fn mark(&mut self, _begins: bool) -> Result<(), Stop> {
+        Ok(())
+    }
+
     /// The guest-physical address behind a data address that was just accessed.
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys>;
 }
@@ -252,6 +260,11 @@ impl<'a> FunctionalMemory<'a> {
     #[inline(always)]
     pub fn whole_ram(&self) -> &Ram {
         self.ram
+    }
+
+    /// Whether anybody wants to know of marks of regions of interest.
+    pub fn watches_marks(&self) -> bool {
+        self.platform.watches_marks()
     }
 
     /// What address translation depends on, as of the last [`Memory::configure`].
@@ -864,6 +877,18 @@ impl Memory for FunctionalMemory<'_> {
 
     fn read_physical(&mut self, address: GuestPhys) -> u64 {
         self.ram.read_u64(address).unwrap_or(0)
+    }
+
+    fn mark(&mut self, begins: bool) -> Result<(), Stop> {
+        if !self.platform.watches_marks() {
+            return Ok(());
+        }
+        if !self.solo {
+            return Err(self.stop(StopReason::Restart));
+        }
+        self.touched = true;
+        self.platform.mark(self.cpu, begins);
+        Ok(())
     }
 
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys> {

@@ -3,7 +3,7 @@
 use crate::machine::{Machine, Stop};
 use ring3_arch::CpuIndex;
 use ring3_clock::Ticks;
-use ring3_cpu::{Activity, RamDma};
+use ring3_cpu::RamDma;
 use ring3_memory::Tlb;
 use ring3_timing::{Counters, Engine, Exit, Parameters, Recorder, TimeBase, World};
 
@@ -73,6 +73,11 @@ impl Machine {
             }
             self.forget_translations();
         }
+    }
+
+    /// Whether marks of a region of interest (see `include/ring3.h`) end [`Machine::run`].
+    pub fn stop_at_marks(&mut self, stop: bool) {
+        self.chipset.stops_at_marks = stop;
     }
 
     /// Whether it runs on the timing engine.
@@ -151,7 +156,6 @@ impl Machine {
                 self.settle();
                 Some(self.unimplemented(cpu.0 as usize))
             }
-            Exit::Mark(begins) => Some(Stop::Mark { begins }),
         }
     }
 
@@ -162,7 +166,7 @@ impl Machine {
         let outcome = timing.engine.slice(&mut world!(self), n, now, end);
         self.times[n] = outcome.now;
         let exit = match outcome.exit {
-            Exit::SliceEnd | Exit::Mark(_) => ring3_interpreter::Exit::SliceEnd,
+            Exit::SliceEnd => ring3_interpreter::Exit::SliceEnd,
             Exit::Idle(until) => ring3_interpreter::Exit::Idle(until),
             Exit::Reschedule => ring3_interpreter::Exit::Reschedule,
             Exit::Shutdown(_) => ring3_interpreter::Exit::Shutdown,
@@ -183,13 +187,5 @@ impl Machine {
         for tlb in &mut self.tlbs {
             *tlb = Tlb::default();
         }
-    }
-
-    /// Whether a processor could execute something.
-    pub(crate) fn is_active(&self, n: usize) -> bool {
-        matches!(
-            self.cpus[n].activity,
-            Activity::Running | Activity::Pausing { .. }
-        )
     }
 }

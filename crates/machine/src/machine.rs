@@ -39,7 +39,7 @@ pub enum Stop {
     TripleFault(CpuIndex),
     /// Every processor waits and no event is scheduled: only input can change that.
     Idle,
-    /// A mark of a region of interest was passed, on the timing engine.
+    /// A mark of a region of interest was passed; see [`Machine::stop_at_marks`].
     Mark {
         /// Its beginning, else its end.
         begins: bool,
@@ -264,6 +264,9 @@ impl Machine {
         }
         if self.chipset.reset {
             return Some(Stop::Reset);
+        }
+        if let Some(begins) = self.chipset.mark.take() {
+            return Some(Stop::Mark { begins });
         }
         (self.instructions >= limit).then_some(Stop::InstructionLimit)
     }

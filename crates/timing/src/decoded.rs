@@ -185,7 +185,7 @@ fn undo_of_routine(uop: &Uop) -> Option<u16> {
         Op::MmxEnter | Op::MmxEmpty | Op::MmxWrite => X87,
         Op::MmxRead => VECTOR | X87,
         Op::X87 | Op::X87Flags | Op::X87Move | Op::X87Load | Op::X87Store => X87 | FLAGS,
-        Op::Privileged => 0,
+        Op::Privileged | Op::Mark => 0,
         Op::Movs | Op::Stos | Op::Lods | Op::Cmps | Op::Scas if uop.y >> 2 & 3 == 0 => {
             RAX | RSI | RDI | FLAGS | SYSTEM
         }
@@ -362,7 +362,7 @@ fn timed(uop: &Uop) -> Timed {
         flags |= flag::INDEPENDENT;
         sources = [NONE; 6];
     }
-    if !clears && !matches!(uop.op, Op::Next | Op::Privileged | Op::CheckWrite) {
+    if !clears && !matches!(uop.op, Op::Next | Op::Privileged | Op::Mark | Op::CheckWrite) {
         flags |= flag::EXECUTES;
     }
     if flags & (flag::CARRY | flag::FLAGS) != 0 {
@@ -417,7 +417,7 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
         let mut slots = 0u8;
         let mut has_load = false;
         let stack = p.stack_engine != 0 && uops.len() > 1;
-        for (k, (uop, t)) in uops.iter().zip(timed.iter_mut()).enumerate() {
+        for (uop, t) in uops.iter().zip(timed.iter_mut()) {
             let info = uop.op.info();
             let locked = uop.x & Uop::LOCK != 0 && (info.loads || info.stores || info.routine);
             if locked {
@@ -431,12 +431,12 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
             let to_temporary = t.dst < 32 && info.writes_dst && is_temporary(uop.dst);
             let eliminated = uop.op == Op::Next
                 || uop.op == Op::Privileged
+                || uop.op == Op::Mark
                 || uop.op == Op::CheckTarget
                 || (stack && is_stack_update(uop))
                 || (uop.op == Op::MovImm && to_temporary)
                 || (moves && (p.move_elimination != 0 || to_temporary))
-                || (stack && uop.op == Op::Lea64 && uop.a == Reg::Rip && to_temporary)
-                || (uop.op == Op::Lea64 && to_temporary && k + 1 < uops.len() && uops[k + 1].op.info().loads && false);
+                || (stack && uop.op == Op::Lea64 && uop.a == Reg::Rip && to_temporary);
             if eliminated {
                 t.flags &= !(flag::EXECUTES | flag::TAKES_INTEGER | flag::TAKES_VECTOR);
             }

@@ -13,7 +13,6 @@ use ring3_arch::CpuIndex;
 use ring3_bus::Platform;
 use ring3_clock::Ticks;
 use ring3_cpu::{Cpu, FunctionalMemory};
-use ring3_isa::Note;
 use ring3_memory::{CodeMap, Ram, Tlb};
 
 /// What an engine works on: the machine, without its engine.
@@ -44,8 +43,6 @@ pub enum Exit {
     Shutdown(CpuIndex),
     /// An instruction at a processor's RIP is advertised but not implemented.
     Unimplemented(CpuIndex),
-    /// A mark of a region of interest was passed: its beginning, or its end.
-    Mark(bool),
 }
 
 /// What a slice did.
@@ -377,9 +374,6 @@ impl<P: Probe> Engine<P> {
                 }
                 Paused::Shutdown => break Exit::Shutdown(cpu),
                 Paused::Unimplemented => break Exit::Unimplemented(cpu),
-            }
-            if let Some(note) = self.threads[n].mark.take() {
-                break Exit::Mark(note == Note::RegionBegin);
             }
         };
         let awake = (0..count).filter(|&n| self.asleep[n].is_none());

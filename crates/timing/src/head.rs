@@ -11,7 +11,7 @@ use crate::parameters::Parameters;
 use crate::speculative_memory::{Charge, SpeculativeMemory};
 use crate::statistics::Stall;
 use crate::store_queue::UNKNOWN;
-use crate::thread::{Limit, Parts, Paused, Thread, move_rip};
+use crate::thread::{Limit, Parts, Paused, Thread};
 use crate::translation::{Side, Walker};
 use ring3_arch::{Fault, msr};
 use ring3_bus::Signals;

@@ -35,7 +35,6 @@ pub(crate) enum Charge {
 pub(crate) struct LastAccess {
     pub offset: u64,
     pub linear: u64,
-    pub size: u8,
     /// It has a part on another line.
     pub split: bool,
     /// The youngest store in the queue that concerns it, and whether that has all of it.
@@ -222,7 +221,6 @@ impl SpeculativeMemory<'_, '_> {
         self.lane.access = LastAccess {
             offset,
             linear: address,
-            size: length as u8,
             split: offset & 63 > 64 - length,
             forward,
         };
@@ -251,7 +249,6 @@ impl SpeculativeMemory<'_, '_> {
         self.lane.access = LastAccess {
             offset: a,
             linear: address,
-            size: first as u8,
             split: true,
             forward,
         };
@@ -271,8 +268,7 @@ impl SpeculativeMemory<'_, '_> {
             self.lane.access = LastAccess {
                 offset: a,
                 linear: address,
-                size: first as u8,
-                split: true,
+                    split: true,
                 forward: None,
             };
             return Ok(());
@@ -282,7 +278,6 @@ impl SpeculativeMemory<'_, '_> {
         self.lane.access = LastAccess {
             offset,
             linear: address,
-            size: length as u8,
             split: offset & 63 > 64 - length,
             forward: None,
         };
@@ -453,6 +448,10 @@ impl Memory for SpeculativeMemory<'_, '_> {
         self.lane.head
     }
 
+    fn take_device_access(&mut self) -> bool {
+        self.inner.take_device_access()
+    }
+
     fn port_write(&mut self, port: u16, size: u8, value: u32) {
         self.lane.charges.push(Charge::Device);
         self.inner.port_write(port, size, value);
@@ -503,6 +502,17 @@ impl Memory for SpeculativeMemory<'_, '_> {
 
     fn user_interrupt_step(&mut self, step: Step) {
         self.lane.charges.push(Charge::Step(step));
+    }
+
+    fn mark(&mut self, begins: bool) -> Result<(), Stop> {
+        if self.lane.head {
+            let marked = self.inner.mark(begins);
+            return self.note_stop(marked);
+        }
+        if self.inner.watches_marks() && !self.lane.wrong_path {
+            return self.at_head();
+        }
+        Ok(())
     }
 
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys> {

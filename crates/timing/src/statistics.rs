@@ -32,6 +32,11 @@ macro_rules! counters {
                 });)*
             }
 
+            /// Both together.
+            pub fn plus(&self, more: &$name) -> $name {
+                $name { $($field: self.$field.wrapping_add(more.$field),)* }
+            }
+
             /// What was counted since `earlier`.
             pub fn since(&self, earlier: &$name) -> $name {
                 $name { $($field: self.$field.wrapping_sub(earlier.$field),)* }
@@ -72,6 +77,16 @@ pub struct TlbCounters {
 }
 
 impl TlbCounters {
+    /// Both together.
+    pub fn plus(&self, more: &TlbCounters) -> TlbCounters {
+        let add = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
+        TlbCounters {
+            first_misses: add(self.first_misses, more.first_misses),
+            walks: add(self.walks, more.walks),
+            walk_cycles: self.walk_cycles + more.walk_cycles,
+        }
+    }
+
     /// Appends every counter.
     pub fn list(&self, prefix: &str, into: &mut Vec<Statistic>) {
         let mut add = |name: &str, value: u64, unit, sentence| {
@@ -169,6 +184,11 @@ counters! {
 pub struct StallCounters(pub [u64; STALLS]);
 
 impl StallCounters {
+    /// Both together.
+    pub fn plus(&self, more: &StallCounters) -> StallCounters {
+        StallCounters(std::array::from_fn(|n| self.0[n] + more.0[n]))
+    }
+
     /// Appends every counter.
     pub fn list(&self, prefix: &str, into: &mut Vec<Statistic>) {
         for (n, (name, sentence)) in STALL_NAMES.iter().enumerate() {
@@ -183,7 +203,7 @@ impl StallCounters {
 
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &StallCounters) -> StallCounters {
-        StallCounters(std::array::from_fn(|n| self.0[n] - earlier.0[n]))
+        StallCounters(std::array::from_fn(|n| self.0[n].wrapping_sub(earlier.0[n])))
     }
 }
 
@@ -205,6 +225,18 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Both together.
+    pub fn plus(&self, more: &Counters) -> Counters {
+        Counters {
+            cycles: self.cycles + more.cycles,
+            thread: self.thread.plus(&more.thread),
+            stalls: self.stalls.plus(&more.stalls),
+            memory: self.memory.plus(&more.memory),
+            tlb: self.tlb.plus(&more.tlb),
+            width: self.width,
+        }
+    }
+
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Counters) -> Counters {
         Counters {

@@ -149,8 +149,6 @@ pub(crate) struct Thread {
     width: u64,
     pub counters: ThreadCounters,
     pub stalls: StallCounters,
-    /// A mark of a region of interest was passed.
-    pub mark: Option<Note>,
     pub privilege: u8,
     /// The next instruction executes at the head, because in flight it cannot.
     pub force_head: bool,
@@ -219,7 +217,6 @@ impl Thread {
             width: p.rename_width,
             counters: ThreadCounters::default(),
             stalls: StallCounters::default(),
-            mark: None,
             privilege: 0,
             force_head: false,
             announce: None,
@@ -271,9 +268,6 @@ impl Thread {
                     return Paused::Limit;
                 }
                 if self.executed >= limit.instructions && !self.on_wrong_path() {
-                    return Paused::Limit;
-                }
-                if self.mark.is_some() {
                     return Paused::Limit;
                 }
                 match self.step(cpu, m, parts, limit) {
@@ -755,7 +749,6 @@ impl Thread {
             self.note_squash(m, squash);
         }
         if instruction.flags & instruction_flag::MARK != 0 && !wrong_path {
-            self.mark = Some(instruction.note);
             let begins = instruction.note == Note::RegionBegin;
             parts.probe.event(self.index, retires, Event::Region(begins));
         }

@@ -62,12 +62,6 @@ impl UndoLog {
         self.position += 1;
     }
 
-    /// RIP is about to change.
-    #[inline(always)]
-    pub fn rip(&mut self, cpu: &Cpu) {
-        self.push(Old::Integer(Reg::Rip, cpu.rip()), 0);
-    }
-
     /// `uop` is about to execute.
     #[inline(always)]
     pub fn before(&mut self, cpu: &Cpu, uop: &Uop, timed: &Timed, ready: &[u64; PLACES]) {

@@ -27,7 +27,6 @@ pub(crate) struct Point {
     bookings: u64,
     retired: u64,
     retired_in_cycle: u64,
-    last_dispatch: u64,
 }
 
 /// An instruction in flight.
@@ -98,7 +97,6 @@ pub(crate) struct Window {
     retired: u64,
     retired_in_cycle: u64,
     retire_width: u64,
-    last_dispatch: u64,
     /// Where the entries of the current instruction begin.
     instruction: [u64; 4],
 }
@@ -127,7 +125,6 @@ impl Window {
             retired: 0,
             retired_in_cycle: 0,
             retire_width: p.retire_width,
-            last_dispatch: 0,
             instruction: [0; 4],
         }
     }
@@ -167,7 +164,6 @@ impl Window {
     pub fn enter(&mut self, cycle: u64) {
         self.dispatched[self.reorder.next as usize & (RING - 1)] = cycle;
         self.reorder.take();
-        self.last_dispatch = cycle;
     }
 
     #[inline(always)]
@@ -237,10 +233,6 @@ impl Window {
         }
     }
 
-    pub fn last_dispatch(&self) -> u64 {
-        self.last_dispatch
-    }
-
     /// Slots entered so far.
     pub fn slots(&self) -> u64 {
         self.reorder.next
@@ -268,7 +260,6 @@ impl Window {
             bookings: self.next_booking,
             retired: self.retired,
             retired_in_cycle: self.retired_in_cycle,
-            last_dispatch: self.last_dispatch,
             ..Point::default()
         }
     }
@@ -287,7 +278,6 @@ impl Window {
         self.vectors.next = point.vectors;
         self.retired = point.retired;
         self.retired_in_cycle = point.retired_in_cycle;
-        self.last_dispatch = point.last_dispatch;
         self.next_record = record;
         self.mark_instruction();
         slots
@@ -299,12 +289,6 @@ impl Window {
         (self.first_record.max(oldest)..self.next_record)
             .map(|n| (n, self.records[n as usize & (RECORDS - 1)]))
             .find(|(_, record)| condition(record))
-    }
-
-    /// How many instructions have not retired at `cycle`.
-    pub fn in_flight(&self, cycle: u64) -> u64 {
-        self.find(|record| record.retires > cycle)
-            .map_or(0, |(n, _)| self.next_record - n)
     }
 
     /// What is in flight now can no longer be undone.

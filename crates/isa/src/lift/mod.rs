@@ -263,6 +263,14 @@ fn lift_instruction(b: &mut Builder, i: &Instruction) {
     if !b.mode.features.allows(i) {
         return b.raise(Exception::InvalidOpcode);
     }
+    let note = Note::of(i);
+    if matches!(note, Note::RegionBegin | Note::RegionEnd) {
+        b.push(Uop {
+            y: u8::from(note == Note::RegionBegin),
+            ..Uop::new(Op::Mark)
+        });
+        return;
+    }
     if is_hint(i.mnemonic())
         && !matches!(
             i.mnemonic(),
