@@ -86,8 +86,14 @@ fn show(machine: &Description) -> String {
             text.push_str(&format!("\n{section}\n"));
         }
         let value = show_value(spec, entry.value);
-        text.push_str(&format!("  {key:24} {value:>16} {:12} {}\n", spec.unit, spec.sentence));
-        text.push_str(&format!("  {:24} {:>16} {:12}   from: {}\n", "", "", "", entry.source));
+        text.push_str(&format!(
+            "  {key:24} {value:>16} {:12} {}\n",
+            spec.unit, spec.sentence
+        ));
+        text.push_str(&format!(
+            "  {:24} {:>16} {:12}   from: {}\n",
+            "", "", "", entry.source
+        ));
     }
     text
 }
@@ -99,7 +105,10 @@ fn diff(a: &Description, b: &Description) -> String {
         if left.value != right.value {
             count += 1;
             let (left, right) = (show_value(spec, left.value), show_value(spec, right.value));
-            text.push_str(&format!("{:36} {left:>18} {right:>18} {}\n", spec.path, spec.unit));
+            text.push_str(&format!(
+                "{:36} {left:>18} {right:>18} {}\n",
+                spec.path, spec.unit
+            ));
         }
     }
     if count == 0 {

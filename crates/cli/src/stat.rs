@@ -6,6 +6,7 @@ use crate::timing::Report;
 use crate::{console, run};
 use clap::{Args, ValueEnum};
 use ring3_timing::{Counters, Statistic};
+use ring3_uintr::Step;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -49,9 +50,8 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
     run::execute_and_report(&run_options, began, &mut |report| {
         let text = render(report, options.format);
         match &options.output {
-            Some(path) => std::fs::write(path, text).map_err(|error| {
-                Failure::new(format!("cannot write {}: {error}", path.display()))
-            }),
+            Some(path) => std::fs::write(path, text)
+                .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display()))),
             None => {
                 console::plain(&text);
                 Ok(())
@@ -76,6 +76,33 @@ fn all_lines(counters: &[Counters]) -> Vec<Statistic> {
     lines
 }
 
+/// How long each step of a user interrupt took on average: from the end of the step before it on the
+/// same processor.
+fn step_lines(steps: &[(u32, u64, Step)]) -> Vec<Statistic> {
+    let mut lines = Vec::new();
+    for step in Step::ALL {
+        let mut spans = Vec::new();
+        for (n, &(cpu, cycle, this)) in steps.iter().enumerate() {
+            let before = steps[..n].iter().rev().find(|(other, ..)| *other == cpu);
+            if this == step
+                && let Some(&(_, earlier, previous)) = before
+                && previous < step
+            {
+                spans.push(cycle - earlier);
+            }
+        }
+        if !spans.is_empty() {
+            lines.push(Statistic {
+                name: format!("uintr.{}", step.name().replace(' ', "_").to_lowercase()),
+                value: spans.iter().sum::<u64>() as f64 / spans.len() as f64,
+                unit: "cycles",
+                sentence: "Mean time of this step of a user interrupt, from the end of the step before it.",
+            });
+        }
+    }
+    lines
+}
+
 fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")
@@ -85,7 +112,8 @@ fn number(value: f64) -> String {
 }
 
 fn render(report: &Report, format: Format) -> String {
-    let lines = all_lines(&report.counters);
+    let mut lines = all_lines(&report.counters);
+    lines.extend(step_lines(&report.steps));
     match format {
         Format::Text => {
             let mut text = format!("machine {}\n", report.machine);

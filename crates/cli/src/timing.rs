@@ -5,7 +5,8 @@ use crate::failure::{Failure, Result};
 use crate::machine_options::{Engine, MachineOptions};
 use ring3_arch::CpuIndex;
 use ring3_machine::{Machine, Stop};
-use ring3_timing::{Counters, Description, Parameters, TimeBase};
+use ring3_timing::{Counters, Description, Event, Parameters, TimeBase};
+use ring3_uintr::Step;
 use std::path::Path;
 
 /// Reads a machine description: a shipped name or a file.
@@ -31,6 +32,8 @@ pub(crate) struct Report {
     pub machine: String,
     /// Per logical processor; empty if the region of interest was never entered.
     pub counters: Vec<Counters>,
+    /// Steps of user interrupts: processor, cycle, step.
+    pub steps: Vec<(u32, u64, Step)>,
 }
 
 /// Where a run is with respect to its region of interest.
@@ -111,7 +114,11 @@ impl Timed {
 
     fn leave(&mut self, machine: &mut Machine) {
         let now = all_counters(machine);
-        let part: Vec<Counters> = now.iter().zip(&self.baseline).map(|(a, b)| a.since(b)).collect();
+        let part: Vec<Counters> = now
+            .iter()
+            .zip(&self.baseline)
+            .map(|(a, b)| a.since(b))
+            .collect();
         // A region that is entered again and again counts as a whole.
         if self.result.is_empty() {
             self.result = part;
@@ -150,9 +157,22 @@ impl Timed {
         if matches!(self.place, Place::Inside | Place::Warming(_)) {
             self.leave(machine);
         }
+        let recorded = machine
+            .timing_recorder()
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let steps = recorded
+            .events
+            .iter()
+            .filter_map(|(cpu, cycle, event)| match event {
+                Event::User(step) => Some((cpu.0, *cycle, *step)),
+                _ => None,
+            });
+        let steps = steps.collect();
         Report {
             machine: self.name.clone(),
             counters: self.result.clone(),
+            steps,
         }
     }
 }

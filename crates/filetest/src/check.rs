@@ -88,7 +88,12 @@ fn run_on_machine(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String>
     agrees(&again, "Run a second time,")?;
     if test.header.cpus == 1 {
         let save_at = first.instructions / 2;
-        let broken = run(&image, &test.header, Manner::Broken { save_at }, On::Interpreter)?;
+        let broken = run(
+            &image,
+            &test.header,
+            Manner::Broken { save_at },
+            On::Interpreter,
+        )?;
         agrees(&broken, "Saved, restored, and run in small pieces,")?;
     }
     Ok(first)

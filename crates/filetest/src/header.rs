@@ -139,7 +139,9 @@ fn parse_engines(value: &str) -> Result<Vec<Engine>, String> {
         .map(|name| {
             let name = name.trim();
             let known = Engine::ALL.into_iter().find(|e| e.name() == name);
-            known.ok_or_else(|| format!("there is no engine `{name}`; there are interpreter, timing, qemu"))
+            known.ok_or_else(|| {
+                format!("there is no engine `{name}`; there are interpreter, timing, qemu")
+            })
         })
         .collect()
 }

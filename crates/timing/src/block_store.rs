@@ -128,7 +128,11 @@ impl BlockStore {
 
     /// The block at the processor's RIP.
     #[inline]
-    pub fn find(&mut self, cpu: &Cpu, m: &mut SpeculativeMemory<'_, '_>) -> Result<BlockId, NoBlock> {
+    pub fn find(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+    ) -> Result<BlockId, NoBlock> {
         let tags = m.lane.fetch_tags;
         if let Some(id) = m.inner.tlb().fetch_cache.get(cpu.linear_rip(), &tags)
             && let Some(block) = self.blocks.get(id.0 as usize)
@@ -140,7 +144,11 @@ impl BlockStore {
     }
 
     #[inline(never)]
-    fn find_slowly(&mut self, cpu: &Cpu, m: &mut SpeculativeMemory<'_, '_>) -> Result<BlockId, NoBlock> {
+    fn find_slowly(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+    ) -> Result<BlockId, NoBlock> {
         let address = cpu.linear_rip();
         if !cpu.is_long_code() && cpu.rip() > cpu.system.segments[1].limit.into() {
             return Err(NoBlock::AtHead);
@@ -161,7 +169,12 @@ impl BlockStore {
         }
     }
 
-    fn find_crossing(&mut self, cpu: &Cpu, m: &mut SpeculativeMemory<'_, '_>, key: Key) -> Result<BlockId, NoBlock> {
+    fn find_crossing(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        key: Key,
+    ) -> Result<BlockId, NoBlock> {
         let next_page = (cpu.linear_rip() & !0xfff).wrapping_add(0x1000);
         let second = m.fetch(next_page, cpu.cpl()).ok_or(NoBlock::AtHead)?;
         let key = Key { second, ..key };
@@ -189,7 +202,12 @@ impl BlockStore {
         Ok(id)
     }
 
-    fn translate(&mut self, cpu: &Cpu, m: &mut SpeculativeMemory<'_, '_>, key: Key) -> Result<BlockId, NoBlock> {
+    fn translate(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        key: Key,
+    ) -> Result<BlockId, NoBlock> {
         if m.lane.stores.touches_page(key.offset) {
             return Err(NoBlock::StoresFirst);
         }

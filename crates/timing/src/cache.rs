@@ -105,23 +105,36 @@ impl Cache {
 
     /// Takes in a line, and returns which one had to go for it, if one had to, and whether it was
     /// modified.
-    pub fn fill(&mut self, line: u64, ready: u64, ownership: Ownership, prefetched: bool) -> Option<(u64, bool)> {
+    pub fn fill(
+        &mut self,
+        line: u64,
+        ready: u64,
+        ownership: Ownership,
+        prefetched: bool,
+    ) -> Option<(u64, bool)> {
         let first = self.first(line);
         let tags = &self.tags[first..first + self.ways];
-        let way = tags.iter().position(|&tag| tag == EMPTY).unwrap_or_else(|| {
-            let lines = &self.lines[first..first + self.ways];
-            let age = |l: &Line| self.clock.wrapping_sub(l.used);
-            let mut oldest = 0;
-            for (n, l) in lines.iter().enumerate() {
-                if age(l) > age(&lines[oldest]) {
-                    oldest = n;
+        let way = tags
+            .iter()
+            .position(|&tag| tag == EMPTY)
+            .unwrap_or_else(|| {
+                let lines = &self.lines[first..first + self.ways];
+                let age = |l: &Line| self.clock.wrapping_sub(l.used);
+                let mut oldest = 0;
+                for (n, l) in lines.iter().enumerate() {
+                    if age(l) > age(&lines[oldest]) {
+                        oldest = n;
+                    }
                 }
-            }
-            oldest
-        });
+                oldest
+            });
         let at = first + way;
-        let old = (self.tags[at] != EMPTY)
-            .then(|| (self.tags[at], self.lines[at].ownership == Ownership::Modified));
+        let old = (self.tags[at] != EMPTY).then(|| {
+            (
+                self.tags[at],
+                self.lines[at].ownership == Ownership::Modified,
+            )
+        });
         self.clock = self.clock.wrapping_add(1);
         self.tags[at] = line;
         self.lines[at] = Line {

@@ -37,9 +37,11 @@ pub(crate) enum Kind {
     FloatDivide64,
     Transfer,
     X87,
+    Timestamp,
+    UserFlag,
 }
 
-pub(crate) const KINDS: usize = Kind::X87 as usize + 1;
+pub(crate) const KINDS: usize = Kind::UserFlag as usize + 1;
 
 /// Ports, latency, and for how long the port is busy.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +73,21 @@ pub(crate) fn units(p: &Parameters) -> [Unit; KINDS] {
         unit(p.vector_multiply_ports, p.vector_multiply_latency, 1),
         unit(p.float_add_ports, p.float_add_latency, 1),
         unit(p.float_multiply_ports, p.float_multiply_latency, 1),
-        unit(p.float_divide_ports, p.float_divide_latency, p.float_divide_busy),
-        unit(p.float_divide_ports, p.float_divide64_latency, p.float_divide64_busy),
+        unit(
+            p.float_divide_ports,
+            p.float_divide_latency,
+            p.float_divide_busy,
+        ),
+        unit(
+            p.float_divide_ports,
+            p.float_divide64_latency,
+            p.float_divide64_busy,
+        ),
         unit(p.transfer_ports, p.transfer_latency, 1),
         unit(p.x87_ports, p.x87_latency, 1),
+        // One after the other.
+        unit(p.integer_ports, p.cost_timestamp, p.cost_timestamp),
+        unit(p.integer_ports, p.cost_clui, p.cost_clui),
     ]
 }
 
@@ -199,10 +212,19 @@ fn kind_of(uop: &Uop) -> Kind {
         Op::Mul64 | Op::ImulWide64 => Kind::Multiply,
         Op::Div64 | Op::Idiv64 => Kind::Divide64,
         Op::Popcnt16 | Op::Popcnt32 | Op::Popcnt64 => Kind::Multiply,
-        Op::Tzcnt16 | Op::Tzcnt32 | Op::Tzcnt64 | Op::Lzcnt16 | Op::Lzcnt32 | Op::Lzcnt64 => Kind::Multiply,
+        Op::Tzcnt16 | Op::Tzcnt32 | Op::Tzcnt64 | Op::Lzcnt16 | Op::Lzcnt32 | Op::Lzcnt64 => {
+            Kind::Multiply
+        }
         Op::Bsf16 | Op::Bsf32 | Op::Bsf64 | Op::Bsr16 | Op::Bsr32 | Op::Bsr64 => Kind::Multiply,
-        Op::VFromGpr32 | Op::VFromGpr64 | Op::VToGpr32 | Op::VToGpr64 | Op::VPmovmskb | Op::VMovmskpd => Kind::Transfer,
+        Op::VFromGpr32
+        | Op::VFromGpr64
+        | Op::VToGpr32
+        | Op::VToGpr64
+        | Op::VPmovmskb
+        | Op::VMovmskpd => Kind::Transfer,
         Op::VInsert | Op::VPackedToGpr => Kind::Transfer,
+        Op::Rdtsc => Kind::Timestamp,
+        Op::Clui => Kind::UserFlag,
         Op::VPunpcklbw
         | Op::VPunpcklwd
         | Op::VPunpckldq
@@ -228,7 +250,10 @@ fn kind_of(uop: &Uop) -> Kind {
             let name = PackedOp::from_index((uop.imm >> 16) as u16);
             let name = name.map_or(String::new(), |op| format!("{op:?}"));
             let multiplies = ["Pmul", "Pmadd", "Aes", "Pclmul", "Sha", "Gf2", "Psadbw"];
-            let shuffles = ["Punpck", "Pack", "Pshuf", "Palign", "Pinsr", "Pextr", "Unpck", "Shuf", "Insert", "Pmovsx", "Pmovzx", "Phadd", "Phsub"];
+            let shuffles = [
+                "Punpck", "Pack", "Pshuf", "Palign", "Pinsr", "Pextr", "Unpck", "Shuf", "Insert",
+                "Pmovsx", "Pmovzx", "Phadd", "Phsub",
+            ];
             let starts = |list: &[&str]| list.iter().any(|start| name.starts_with(start));
             if starts(&multiplies) {
                 Kind::VectorMultiply
@@ -238,20 +263,47 @@ fn kind_of(uop: &Uop) -> Kind {
                 Kind::Vector
             }
         }
-        Op::VAddss | Op::VAddsd | Op::VAddps | Op::VAddpd | Op::VSubss | Op::VSubsd | Op::VSubps | Op::VSubpd => Kind::FloatAdd,
+        Op::VAddss
+        | Op::VAddsd
+        | Op::VAddps
+        | Op::VAddpd
+        | Op::VSubss
+        | Op::VSubsd
+        | Op::VSubps
+        | Op::VSubpd => Kind::FloatAdd,
         Op::VMulss | Op::VMulsd | Op::VMulps | Op::VMulpd => Kind::FloatMultiply,
         Op::VDivss | Op::VDivps | Op::VSqrtss => Kind::FloatDivide,
         Op::VDivsd | Op::VDivpd | Op::VSqrtsd => Kind::FloatDivide64,
-        Op::VFloat => match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}")) {
+        Op::VFloat => match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}"))
+        {
             Some(name) if name.starts_with("Div") || name.starts_with("Sqrt") => {
-                if name.ends_with('d') { Kind::FloatDivide64 } else { Kind::FloatDivide }
+                if name.ends_with('d') {
+                    Kind::FloatDivide64
+                } else {
+                    Kind::FloatDivide
+                }
             }
-            Some(name) if name.starts_with("Mul") || name.starts_with("Cvt") || name.starts_with("Fm") || name.starts_with("Fnm") => Kind::FloatMultiply,
+            Some(name)
+                if name.starts_with("Mul")
+                    || name.starts_with("Cvt")
+                    || name.starts_with("Fm")
+                    || name.starts_with("Fnm") =>
+            {
+                Kind::FloatMultiply
+            }
             _ => Kind::FloatAdd,
         },
         Op::VCvtss2sd | Op::VCvtsd2ss => Kind::FloatMultiply,
-        Op::VCvtsi2ss32 | Op::VCvtsi2ss64 | Op::VCvtsi2sd32 | Op::VCvtsi2sd64 | Op::VFloatFromGpr => Kind::FloatMultiply,
-        Op::VCvttss2si32 | Op::VCvttss2si64 | Op::VCvttsd2si32 | Op::VCvttsd2si64 | Op::VFloatToGpr => Kind::FloatMultiply,
+        Op::VCvtsi2ss32
+        | Op::VCvtsi2ss64
+        | Op::VCvtsi2sd32
+        | Op::VCvtsi2sd64
+        | Op::VFloatFromGpr => Kind::FloatMultiply,
+        Op::VCvttss2si32
+        | Op::VCvttss2si64
+        | Op::VCvttsd2si32
+        | Op::VCvttsd2si64
+        | Op::VFloatToGpr => Kind::FloatMultiply,
         _ => match info.class {
             Class::Move | Class::Integer | Class::System | Class::String => Kind::Integer,
             Class::Shift => Kind::Shift,
@@ -334,7 +386,11 @@ fn timed(uop: &Uop) -> Timed {
             sources[0] = Reg::Rsi as u8;
             sources[1] = Reg::Rdi as u8;
             sources[3] = Reg::Rax as u8;
-            dst = if uop.op == Op::Lods { Reg::Rax as u8 } else { NONE };
+            dst = if uop.op == Op::Lods {
+                Reg::Rax as u8
+            } else {
+                NONE
+            };
         }
         _ => {}
     }
@@ -355,14 +411,25 @@ fn timed(uop: &Uop) -> Timed {
     let same = uop.a == uop.b;
     let clears = match uop.op {
         Op::Xor32 | Op::Xor64 | Op::Sub32 | Op::Sub64 => same,
-        Op::VXor | Op::VPsubb | Op::VPsubw | Op::VPsubd | Op::VPsubq | Op::VPcmpgtb | Op::VPcmpgtd => same,
+        Op::VXor
+        | Op::VPsubb
+        | Op::VPsubw
+        | Op::VPsubd
+        | Op::VPsubq
+        | Op::VPcmpgtb
+        | Op::VPcmpgtd => same,
         _ => false,
     };
     if clears {
         flags |= flag::INDEPENDENT;
         sources = [NONE; 6];
     }
-    if !clears && !matches!(uop.op, Op::Next | Op::Privileged | Op::Mark | Op::CheckWrite) {
+    if !clears
+        && !matches!(
+            uop.op,
+            Op::Next | Op::Privileged | Op::Mark | Op::CheckWrite
+        )
+    {
         flags |= flag::EXECUTES;
     }
     if flags & (flag::CARRY | flag::FLAGS) != 0 {
@@ -393,7 +460,8 @@ fn fuses(uop: &Uop, branch: &Uop) -> bool {
     let carry = matches!(condition, 1 | 3);
     let sign = matches!(condition, 0 | 4 | 5);
     match uop.op {
-        Test8 | Test16 | Test32 | Test64 | TestImm8 | TestImm16 | TestImm32 | TestImm64 | And32 | And64 | AndImm32 | AndImm64 => true,
+        Test8 | Test16 | Test32 | Test64 | TestImm8 | TestImm16 | TestImm32 | TestImm64 | And32
+        | And64 | AndImm32 | AndImm64 => true,
         Cmp8 | Cmp16 | Cmp32 | Cmp64 | CmpImm8 | CmpImm16 | CmpImm32 | CmpImm64 => !sign,
         Add32 | Add64 | AddImm32 | AddImm64 | Sub32 | Sub64 | SubImm32 | SubImm64 => !sign,
         Inc32 | Inc64 | Dec32 | Dec64 => !sign && !carry,
@@ -421,10 +489,13 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
             let info = uop.op.info();
             let locked = uop.x & Uop::LOCK != 0 && (info.loads || info.stores || info.routine);
             if locked {
-                flags |= instruction_flag::HEAD | instruction_flag::FENCE | instruction_flag::LOCKED;
+                flags |=
+                    instruction_flag::HEAD | instruction_flag::FENCE | instruction_flag::LOCKED;
             }
             let is_system = info.routine || info.class == Class::String;
-            if is_system && undo_of_routine(uop).is_none() || info.ends_block && info.class == Class::System && undo_of_routine(uop).is_none() {
+            if is_system && undo_of_routine(uop).is_none()
+                || info.ends_block && info.class == Class::System && undo_of_routine(uop).is_none()
+            {
                 flags |= instruction_flag::HEAD;
             }
             let moves = matches!(uop.op, Op::Mov64 | Op::Mov32 | Op::VMov);
@@ -474,7 +545,8 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
         {
             let before = usize::from(mark.uop) - 1;
             let previous = &mut instructions[n - 1];
-            let single = previous.uops == 1 || block.uops[previous.first as usize].op.info().loads && previous.uops == 2;
+            let single = previous.uops == 1
+                || block.uops[previous.first as usize].op.info().loads && previous.uops == 2;
             if single && fuses(&block.uops[before], &block.uops[mark.uop as usize]) {
                 flags |= instruction_flag::FUSED;
                 slots = 0;
@@ -518,7 +590,10 @@ mod tests {
         // cmp rax, rbx; jne
         assert_eq!(slots(&[0x48, 0x39, 0xd8, 0x75, 0x10]), [1, 0]);
         // add [rbx], rax; lea rax, [rbx+8]; jmp rax
-        assert_eq!(slots(&[0x48, 0x01, 0x03, 0x48, 0x8d, 0x43, 0x08, 0xff, 0xe0]), [2, 1, 1]);
+        assert_eq!(
+            slots(&[0x48, 0x01, 0x03, 0x48, 0x8d, 0x43, 0x08, 0xff, 0xe0]),
+            [2, 1, 1]
+        );
     }
 
     #[test]
@@ -529,10 +604,26 @@ mod tests {
             let block = lift_block(code, mode, 1).unwrap();
             decode(&block, &p).1[0].flags & instruction_flag::HEAD != 0
         };
-        for code in [&[0x0f, 0x05][..], &[0xf0, 0x48, 0x01, 0x03], &[0x48, 0x87, 0x03], &[0xf3, 0xa4], &[0x0f, 0xa2], &[0xfb], &[0x0f, 0xae, 0xf0], &[0xf4]] {
+        for code in [
+            &[0x0f, 0x05][..],
+            &[0xf0, 0x48, 0x01, 0x03],
+            &[0x48, 0x87, 0x03],
+            &[0xf3, 0xa4],
+            &[0x0f, 0xa2],
+            &[0xfb],
+            &[0x0f, 0xae, 0xf0],
+            &[0xf4],
+        ] {
             assert!(head(code), "{code:02x?}");
         }
-        for code in [&[0x90][..], &[0x48, 0xf7, 0xe3], &[0x0f, 0x31], &[0xa4], &[0xd8, 0xc1], &[0xc3]] {
+        for code in [
+            &[0x90][..],
+            &[0x48, 0xf7, 0xe3],
+            &[0x0f, 0x31],
+            &[0xa4],
+            &[0xd8, 0xc1],
+            &[0xc3],
+        ] {
             assert!(!head(code), "{code:02x?}");
         }
     }

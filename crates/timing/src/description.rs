@@ -80,13 +80,19 @@ impl Reader<'_> {
     fn string(&self, key: &str, item: &Item) -> Result<String, DescriptionError> {
         match item.as_str() {
             Some(text) if !text.trim().is_empty() => Ok(text.into()),
-            _ => Err(self.error(item.span(), format!("`{key}` must be a string with words in it"))),
+            _ => Err(self.error(
+                item.span(),
+                format!("`{key}` must be a string with words in it"),
+            )),
         }
     }
 
     fn value(&self, spec: &Spec, value: &Value) -> Result<u64, DescriptionError> {
         let wrong = |what: &str| {
-            Err(self.error(value.span(), format!("`{}`: the value must be {what}", spec.path)))
+            Err(self.error(
+                value.span(),
+                format!("`{}`: the value must be {what}", spec.path),
+            ))
         };
         match spec.form {
             Form::Number => match value.as_integer() {
@@ -98,7 +104,9 @@ impl Reader<'_> {
                 None => wrong("true or false"),
             },
             Form::Choice(words) => {
-                let found = value.as_str().and_then(|v| words.iter().position(|w| *w == v));
+                let found = value
+                    .as_str()
+                    .and_then(|v| words.iter().position(|w| *w == v));
                 match found {
                     Some(n) => Ok(n as u64),
                     None => wrong(&format!("one of {}", words.join(", "))),
@@ -183,12 +191,17 @@ impl Description {
             let shipped = SHIPPED.iter().find(|(name, _)| *name == wanted);
             let Some((base_name, base_text)) = shipped else {
                 let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-                let message =
-                    format!("`based_on`: there is no machine `{wanted}`; there are {}", names.join(", "));
+                let message = format!(
+                    "`based_on`: there is no machine `{wanted}`; there are {}",
+                    names.join(", ")
+                );
                 return Err(reader.error(base.span(), message));
             };
             if base_text == &text {
-                return Err(reader.error(base.span(), "`based_on`: a machine cannot be based on itself".into()));
+                return Err(reader.error(
+                    base.span(),
+                    "`based_on`: a machine cannot be based on itself".into(),
+                ));
             }
             let base = Description::parse(base_name, base_text)?;
             entries = base.entries.into_iter().map(Some).collect();
@@ -199,7 +212,9 @@ impl Description {
                 "sentence" => sentence = Some(reader.string(key, item)?),
                 "based_on" => {}
                 section => {
-                    let known = SPECS.iter().any(|s| s.path.split('.').next() == Some(section));
+                    let known = SPECS
+                        .iter()
+                        .any(|s| s.path.split('.').next() == Some(section));
                     let span = key_span(root, key).or(item.span());
                     let Some(table) = item.as_table_like().filter(|_| known) else {
                         let message = format!("unknown key `{section}`");
@@ -218,7 +233,8 @@ impl Description {
             }
         }
         let name = name.ok_or_else(|| reader.error(None, "`name` is missing".into()))?;
-        let sentence = sentence.ok_or_else(|| reader.error(None, "`sentence` is missing".into()))?;
+        let sentence =
+            sentence.ok_or_else(|| reader.error(None, "`sentence` is missing".into()))?;
         let missing = entries.iter().position(Option::is_none);
         if let Some(n) = missing {
             let Spec { path, unit, .. } = SPECS[n];
@@ -232,7 +248,10 @@ impl Description {
         };
         description.check().map_err(|(path, message)| {
             let n = SPECS.iter().position(|s| s.path == path);
-            reader.error(n.and_then(|n| spans[n].clone()), format!("`{path}`: {message}"))
+            reader.error(
+                n.and_then(|n| spans[n].clone()),
+                format!("`{path}`: {message}"),
+            )
         })?;
         Ok(description)
     }
@@ -264,10 +283,18 @@ impl Description {
         };
         if p.clock_mhz * 1_000_000 != ring3_clock::TSC_HZ {
             let hz = ring3_clock::TSC_HZ / 1_000_000;
-            return Err(("machine.clock", format!("only {hz} MHz, the frequency of the time-stamp counter, is modelled")));
+            return Err((
+                "machine.clock",
+                format!("only {hz} MHz, the frequency of the time-stamp counter, is modelled"),
+            ));
         }
         range("machine.threads", p.threads, 1, 4)?;
-        range("window.reorder_buffer", p.reorder_buffer, 4 * p.threads, 1024)?;
+        range(
+            "window.reorder_buffer",
+            p.reorder_buffer,
+            4 * p.threads,
+            1024,
+        )?;
         range("window.load_queue", p.load_queue, 2 * p.threads, 1024)?;
         range("window.store_queue", p.store_queue, 2 * p.threads, 512)?;
         range("window.scheduler", p.scheduler, 2, 1024)?;
@@ -280,7 +307,12 @@ impl Description {
         range("fetch.line_bytes", p.fetch_bytes, 4, 64)?;
         range("fetch.depth", p.front_depth, 1, 64)?;
         if p.uop_cache_uops > 0 {
-            range("fetch.uop_cache_ways", p.uop_cache_ways, 1, p.uop_cache_uops)?;
+            range(
+                "fetch.uop_cache_ways",
+                p.uop_cache_ways,
+                1,
+                p.uop_cache_uops,
+            )?;
             range("fetch.uop_cache_width", p.uop_cache_width, 1, 32)?;
         }
         range("predictor.return_stack", p.return_stack, 1, 64)?;
@@ -304,7 +336,8 @@ impl Description {
                 continue;
             }
             if ways == 0 || ways > 64 || bytes == 0 || bytes % (64 * ways) != 0 || bytes > 1 << 30 {
-                let message = format!("{bytes} bytes cannot be divided into {ways} ways of 64-byte lines");
+                let message =
+                    format!("{bytes} bytes cannot be divided into {ways} ways of 64-byte lines");
                 return Err((path, message));
             }
         }
@@ -315,7 +348,10 @@ impl Description {
             ("tlb.second_entries", p.stlb_entries, p.stlb_ways),
         ] {
             if ways == 0 || entries == 0 || entries % ways != 0 || entries > 1 << 20 {
-                return Err((path, format!("{entries} entries cannot be divided into {ways} ways")));
+                return Err((
+                    path,
+                    format!("{entries} entries cannot be divided into {ways} ways"),
+                ));
             }
         }
         range("tlb.large_entries", p.large_tlb_entries, 1, 4096)?;
@@ -323,13 +359,22 @@ impl Description {
         range("l1d.misses", p.l1d_misses, 1, 256)?;
         range("l2.misses", p.l2_misses, 1, 256)?;
         if p.l2_latency < p.l1d_latency {
-            return Err(("l2.latency", format!("{} cycles are less than those of l1d", p.l2_latency)));
+            return Err((
+                "l2.latency",
+                format!("{} cycles are less than those of l1d", p.l2_latency),
+            ));
         }
         if p.l3_bytes > 0 && p.l3_latency < p.l2_latency {
-            return Err(("l3.latency", format!("{} cycles are less than those of l2", p.l3_latency)));
+            return Err((
+                "l3.latency",
+                format!("{} cycles are less than those of l2", p.l3_latency),
+            ));
         }
         if p.dram_latency < p.l2_latency {
-            return Err(("dram.latency", format!("{} cycles are less than those of l2", p.dram_latency)));
+            return Err((
+                "dram.latency",
+                format!("{} cycles are less than those of l2", p.dram_latency),
+            ));
         }
         range("dram.channels", p.dram_channels, 1, 64)?;
         range("routine.string_bytes", p.string_bytes, 1, 64)?;
@@ -344,7 +389,10 @@ pub fn show_value(spec: &Spec, value: u64) -> String {
         Form::Switch => (value != 0).to_string(),
         Form::Choice(words) => words.get(value as usize).copied().unwrap_or("?").into(),
         Form::Ports => {
-            let ports: Vec<String> = (0..16).filter(|n| value >> n & 1 != 0).map(|n: u32| n.to_string()).collect();
+            let ports: Vec<String> = (0..16)
+                .filter(|n| value >> n & 1 != 0)
+                .map(|n: u32| n.to_string())
+                .collect();
             format!("[{}]", ports.join(", "))
         }
     }
@@ -371,7 +419,10 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line() {
         let start = "name = \"x\"\nsentence = \"y\"\nbased_on = \"spr\"\n";
         let with = |rest: &str| complaint(&format!("{start}{rest}"));
-        assert_eq!(with("[window]\nrob = 3\n"), "x.toml:5: unknown key `window.rob`");
+        assert_eq!(
+            with("[window]\nrob = 3\n"),
+            "x.toml:5: unknown key `window.rob`"
+        );
         assert_eq!(with("[windows]\n"), "x.toml:4: unknown key `windows`");
         assert_eq!(
             with("[window]\nreorder_buffer = { value = 12, unit = \"cycles\", source = \"s\" }\n"),
@@ -385,7 +436,9 @@ mod tests {
             with("[l2]\nlatency = { value = 2, unit = \"cycles\", source = \"s\" }\n"),
             "x.toml:5: `l2.latency`: 2 cycles are less than those of l1d"
         );
-        assert!(complaint("name = \"x\"\nsentence = \"y\"\n").contains("`machine.clock` is missing"));
+        assert!(
+            complaint("name = \"x\"\nsentence = \"y\"\n").contains("`machine.clock` is missing")
+        );
         assert!(with("[window\n").starts_with("x.toml:4: "));
     }
 }

@@ -300,7 +300,13 @@ impl<P: Probe> Engine<P> {
 
     /// Goes on with all processors, cycle by cycle, until virtual time `end` or `instructions` more
     /// have been executed. Work stays in flight: see [`Engine::settle`].
-    pub fn run(&mut self, world: &mut World<'_>, now: Ticks, end: Ticks, instructions: u64) -> Outcome {
+    pub fn run(
+        &mut self,
+        world: &mut World<'_>,
+        now: Ticks,
+        end: Ticks,
+        instructions: u64,
+    ) -> Outcome {
         self.clear_if_full(world);
         let count = self.threads.len();
         for thread in &mut self.threads {
@@ -335,7 +341,11 @@ impl<P: Probe> Engine<P> {
             };
             if at >= end.0 {
                 let everybody_sleeps = self.asleep.iter().all(Option::is_some);
-                break if everybody_sleeps { Exit::Idle(Ticks(at)) } else { Exit::SliceEnd };
+                break if everybody_sleeps {
+                    Exit::Idle(Ticks(at))
+                } else {
+                    Exit::SliceEnd
+                };
             }
             if self.asleep[n].is_some() {
                 self.wake(n, at);
@@ -364,7 +374,11 @@ impl<P: Probe> Engine<P> {
             match paused {
                 Paused::Limit => {}
                 Paused::Idle(until) => {
-                    self.asleep[n] = Some(if until == Ticks::NEVER { UNKNOWN } else { until.0 });
+                    self.asleep[n] = Some(if until == Ticks::NEVER {
+                        UNKNOWN
+                    } else {
+                        until.0
+                    });
                     self.slept_at[n] = clock;
                     self.probe.event(cpu, clock, crate::Event::Idle(true));
                 }

@@ -135,7 +135,8 @@ impl Fetch {
     #[inline]
     pub fn deliver(&mut self, slots: u64, length: u64, pause: u64) -> (u64, u64) {
         let full = if self.decoding {
-            self.delivered >= self.decode_width || (self.bytes + length > self.fetch_bytes && self.delivered > 0)
+            self.delivered >= self.decode_width
+                || (self.bytes + length > self.fetch_bytes && self.delivered > 0)
         } else {
             self.delivered + slots > self.width && self.delivered > 0
         };
@@ -144,7 +145,11 @@ impl Fetch {
         }
         self.delivered += if self.decoding { 1 } else { slots };
         self.bytes += length;
-        let depth = if self.decoding { self.depth + self.legacy_depth } else { self.depth };
+        let depth = if self.decoding {
+            self.depth + self.legacy_depth
+        } else {
+            self.depth
+        };
         (self.cycle, self.cycle + depth)
     }
 
@@ -181,11 +186,25 @@ mod tests {
         let p = Description::shipped("spr").unwrap().parameters();
         let mut cache = UopCache::new(&p);
         let mut fetch = Fetch::new(&p);
-        assert_eq!(fetch.lookup(&mut cache, 0x100), Lookup { page: true, line: true, hit: Some(false) });
+        assert_eq!(
+            fetch.lookup(&mut cache, 0x100),
+            Lookup {
+                page: true,
+                line: true,
+                hit: Some(false)
+            }
+        );
         let times: Vec<(u64, u64)> = (0..12).map(|_| fetch.deliver(1, 2, 1)).collect();
         assert_eq!(times[11], (1, 1 + p.front_depth + p.legacy_depth));
         fetch.redirect(100);
-        assert_eq!(fetch.lookup(&mut cache, 0x100), Lookup { page: true, line: false, hit: Some(true) });
+        assert_eq!(
+            fetch.lookup(&mut cache, 0x100),
+            Lookup {
+                page: true,
+                line: false,
+                hit: Some(true)
+            }
+        );
         let cycles: Vec<u64> = (0..17).map(|_| fetch.deliver(1, 2, 1).0).collect();
         assert_eq!((cycles[7], cycles[8], cycles[16]), (100, 101, 102));
     }

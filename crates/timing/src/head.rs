@@ -39,9 +39,22 @@ fn cost(p: &Parameters, cpu: &Cpu, uop: &Uop) -> u64 {
                 p.cost_wrmsr
             }
         }
-        Op::MovToCr | Op::MovFromCr | Op::Clts | Op::Lmsw | Op::MovToDr | Op::MovFromDr | Op::Xsetbv => p.cost_control,
+        Op::MovToCr
+        | Op::MovFromCr
+        | Op::Clts
+        | Op::Lmsw
+        | Op::MovToDr
+        | Op::MovFromDr
+        | Op::Xsetbv => p.cost_control,
         Op::Invlpg | Op::Invpcid | Op::Wbinvd => p.cost_invalidate,
-        Op::Lgdt | Op::Lidt | Op::Ltr | Op::Lldt | Op::LoadSegment | Op::JumpFar | Op::CallFar | Op::ReturnFar => p.cost_segment,
+        Op::Lgdt
+        | Op::Lidt
+        | Op::Ltr
+        | Op::Lldt
+        | Op::LoadSegment
+        | Op::JumpFar
+        | Op::CallFar
+        | Op::ReturnFar => p.cost_segment,
         Op::Sti | Op::Cli | Op::WriteFlags | Op::Stac | Op::Clac => p.cost_flag,
         Op::In | Op::Out | Op::Ins | Op::Outs => p.cost_port,
         Op::Fxsave | Op::Fxrstor | Op::Xsave | Op::Xrstor => p.cost_save,
@@ -60,15 +73,22 @@ fn cost(p: &Parameters, cpu: &Cpu, uop: &Uop) -> u64 {
 fn step_cost(p: &Parameters, step: Step) -> u64 {
     match step {
         Step::ReadUittEntry => p.step_read_table,
-        Step::LockUpid => p.step_lock,
         Step::SendIpi => p.step_send,
         Step::Identify => p.step_identify,
-        Step::ClearOn => p.step_clear_on,
-        Step::TakePir => p.step_take_pir,
         Step::Recognise => p.step_recognise,
         Step::PushRsp | Step::PushRflags | Step::PushRip | Step::PushVector => p.step_push,
         Step::EnterHandler => p.step_enter,
         Step::PopFrame => p.step_uiret,
+        _ => 0,
+    }
+}
+
+/// What a locked step costs between its load and its store.
+fn locked_cost(p: &Parameters, step: Step) -> u64 {
+    match step {
+        Step::WriteUpid => p.step_lock,
+        Step::ClearOn => p.step_clear_on,
+        Step::TakePir => p.step_take_pir,
         _ => 0,
     }
 }
@@ -130,7 +150,11 @@ fn run_uops<P: Probe>(
 
 impl Thread {
     /// Turns to what happens at the head, at the current cycle.
-    fn begin_head<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    fn begin_head<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         self.drain_all(m, parts);
         self.window.forget();
         m.lane.head = true;
@@ -240,7 +264,10 @@ impl Thread {
                 Err(uop) => {
                     let reason = m.stop_reason();
                     if reason == StopReason::Restart {
-                        assert!(!m.inner.solo, "an instruction that is alone needs no restart");
+                        assert!(
+                            !m.inner.solo,
+                            "an instruction that is alone needs no restart"
+                        );
                         m.inner.solo = true;
                         m.lane.charges.clear();
                         step = Some(before_one(cpu));
@@ -276,8 +303,12 @@ impl Thread {
         }
         let end = self.charge(m, parts, start, fixed);
         self.finish_head(cpu, m, parts, end);
+        let is_uiret = instruction.uops > 0
+            && parts.blocks.uops[(instruction.first + u32::from(instruction.uops)) as usize - 1].op
+                == Op::Uiret;
         if jumped {
-            self.fetch.redirect(end);
+            let predicted = is_uiret && parts.parameters.uiret_predicted != 0;
+            self.fetch.redirect(if predicted { start } else { end });
             self.starved = Stall::Serialise;
         }
         let touched = m.inner.take_touched();
@@ -296,7 +327,8 @@ impl Thread {
             }
             _ => {
                 self.cursor.valid = false;
-                self.at_boundary = flow == Flow::Sync || touched || restarted || m.lane.reconfigured;
+                self.at_boundary =
+                    flow == Flow::Sync || touched || restarted || m.lane.reconfigured;
             }
         }
         if touched && m.inner.platform().take_reschedule() {
@@ -310,7 +342,13 @@ impl Thread {
     }
 
     /// What was done at the head ends at `end`.
-    fn finish_head<P: Probe>(&mut self, cpu: &Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, end: u64) {
+    fn finish_head<P: Probe>(
+        &mut self,
+        cpu: &Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        end: u64,
+    ) {
         self.clock = self.clock.max(end);
         self.window.retire_not_before(end);
         for flush in m.lane.flushes.drain(..) {
@@ -320,12 +358,21 @@ impl Thread {
         m.lane.fetch_tags = m.inner.tlb().fetch_tags(key);
         if cpu.cpl() != self.privilege {
             self.privilege = cpu.cpl();
-            parts.probe.event(self.index, end, Event::Privilege(self.privilege));
+            parts
+                .probe
+                .event(self.index, end, Event::Privilege(self.privilege));
         }
     }
 
     /// Delivers a fault at RIP.
-    fn fault<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, start: u64, fault: Fault) {
+    fn fault<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        start: u64,
+        fault: Fault,
+    ) {
         self.counters.faults += 1;
         deliver_fault(cpu, m, fault);
         let fixed = parts.parameters.cost_exception + parts.parameters.cost_deliver;
@@ -338,10 +385,17 @@ impl Thread {
     }
 
     /// Takes everything that was written down through the caches, from `start` on; when it is done.
-    fn charge<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, start: u64, fixed: u64) -> u64 {
+    fn charge<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        start: u64,
+        fixed: u64,
+    ) -> u64 {
         let mut now = start + fixed + 1;
         let mut done = now;
         let mut step: Option<Step> = None;
+        let mut changes = 0;
         let charges = std::mem::take(&mut m.lane.charges);
         for charge in &charges {
             match *charge {
@@ -357,6 +411,7 @@ impl Thread {
                     step = Some(next);
                     now += step_cost(parts.parameters, next);
                     done = now;
+                    changes = 0;
                 }
                 Charge::Load(offset, linear) => {
                     let at = self.translate_at_head(m, parts, linear, now);
@@ -369,6 +424,12 @@ impl Thread {
                     now += 1;
                 }
                 Charge::Store(offset, linear) => {
+                    if let Some(step) = step.filter(|_| changes == 0)
+                        && is_locked(Some(step))
+                    {
+                        now = now.max(done) + locked_cost(parts.parameters, step);
+                    }
+                    changes += 1;
                     let at = self.translate_at_head(m, parts, linear, now);
                     let (ready, _) = parts.hierarchy.own(self.core, offset, at);
                     if is_locked(step) {
@@ -410,7 +471,13 @@ impl Thread {
         now
     }
 
-    fn translate_at_head<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, linear: u64, at: u64) -> u64 {
+    fn translate_at_head<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        linear: u64,
+        at: u64,
+    ) -> u64 {
         let mut walker = Walker {
             ram: m.inner.whole_ram(),
             paging: m.inner.paging(),
@@ -470,27 +537,48 @@ impl Thread {
                 Boundary::Unimplemented => return Some(Paused::Unimplemented),
             }
             if asleep && cpu.activity == Activity::Running {
-                parts.probe.event(self.index, self.clock, Event::Idle(false));
+                parts
+                    .probe
+                    .event(self.index, self.clock, Event::Idle(false));
             }
         }
     }
 
     /// An event was delivered at the boundary.
-    fn delivered<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    fn delivered<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         let entry = self.entry.take();
-        let is_user = m.lane.charges.iter().any(|c| {
-            matches!(c, Charge::Step(step) if *step != Step::Accept)
-        });
+        let is_user = m
+            .lane
+            .charges
+            .iter()
+            .any(|c| matches!(c, Charge::Step(step) if *step != Step::Accept));
         let did_something = !m.lane.charges.is_empty() || entry.is_some();
         let start = self.clock + entry.unwrap_or(0);
         if entry.is_some() && !is_user {
-            parts.probe.event(self.index, start, Event::Conventional(InterruptStep::Recognised));
+            parts.probe.event(
+                self.index,
+                start,
+                Event::Conventional(InterruptStep::Recognised),
+            );
         }
-        let fixed = if is_user || !did_something { 0 } else { parts.parameters.cost_deliver };
+        let fixed = if is_user || !did_something {
+            0
+        } else {
+            parts.parameters.cost_deliver
+        };
         let end = self.charge(m, parts, start, fixed);
         self.finish_head(cpu, m, parts, end);
         if !is_user && entry.is_some() {
-            parts.probe.event(self.index, end, Event::Conventional(InterruptStep::Delivered));
+            parts.probe.event(
+                self.index,
+                end,
+                Event::Conventional(InterruptStep::Delivered),
+            );
             self.announce = Some(Event::Conventional(InterruptStep::HandlerEntered));
         }
         self.fetch.redirect(end);
@@ -499,7 +587,12 @@ impl Thread {
     }
 
     /// Executes exactly one instruction, which is single-stepped, in a shadow, or watched.
-    fn one<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) -> Option<Paused> {
+    fn one<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) -> Option<Paused> {
         let start = self.clock;
         match parts.blocks.find(cpu, m) {
             Ok(id) => self.enter_block(cpu, parts, id),

@@ -173,17 +173,28 @@ impl Hierarchy {
         }
         self.counters[core].l1i_misses += 1;
         let (ready, level, _) = self.second(core, line, at, false);
-        self.cores[core].l1i.fill(line, ready, Ownership::Shared, false);
+        self.cores[core]
+            .l1i
+            .fill(line, ready, Ownership::Shared, false);
         // The next line comes along, as in every instruction fetch unit of the last decades.
         let next = line + 1;
         if self.cores[core].l1i.peek(next).is_none() && self.cores[core].l2.peek(next).is_some() {
             let (ready, _, _) = self.second(core, next, at, false);
-            self.cores[core].l1i.fill(next, ready, Ownership::Shared, true);
+            self.cores[core]
+                .l1i
+                .fill(next, ready, Ownership::Shared, true);
         }
         (ready, level)
     }
 
-    fn fill_first(&mut self, core: usize, line: u64, ready: u64, ownership: Ownership, prefetched: bool) {
+    fn fill_first(
+        &mut self,
+        core: usize,
+        line: u64,
+        ready: u64,
+        ownership: Ownership,
+        prefetched: bool,
+    ) {
         let private = &mut self.cores[core];
         if let Some((victim, true)) = private.l1d.fill(line, ready, ownership, prefetched)
             && let Some(place) = private.l2.peek(victim)
@@ -214,7 +225,11 @@ impl Hierarchy {
             found.ownership = Ownership::Modified;
             self.counters[core].upgrades += 1;
             let others = self.take_from_others(core, line, true);
-            let cost = if others.is_some() { self.upgrade } else { self.l2_latency };
+            let cost = if others.is_some() {
+                self.upgrade
+            } else {
+                self.l2_latency
+            };
             return (at + cost, Level::L2, Ownership::Modified);
         }
         self.counters[core].l2_misses += 1;
@@ -226,7 +241,14 @@ impl Hierarchy {
         (ready, level, ownership)
     }
 
-    fn fill_second(&mut self, core: usize, line: u64, ready: u64, ownership: Ownership, prefetched: bool) {
+    fn fill_second(
+        &mut self,
+        core: usize,
+        line: u64,
+        ready: u64,
+        ownership: Ownership,
+        prefetched: bool,
+    ) {
         let private = &mut self.cores[core];
         if let Some((victim, modified)) = private.l2.fill(line, ready, ownership, prefetched) {
             let first = private.l1d.drop_line(victim);
@@ -236,7 +258,9 @@ impl Hierarchy {
                 match &mut self.l3 {
                     Some(l3) if l3.peek(victim).is_some() => {}
                     Some(l3) => {
-                        if let Some((gone, true)) = l3.fill(victim, ready, Ownership::Modified, false) {
+                        if let Some((gone, true)) =
+                            l3.fill(victim, ready, Ownership::Modified, false)
+                        {
                             self.occupy_channel(gone, ready);
                         }
                     }
@@ -374,10 +398,17 @@ impl Hierarchy {
             return;
         }
         // Far enough ahead for one new line.
-        let ahead = if stride.unsigned_abs() < 64 { 64 * stride.signum() } else { stride };
+        let ahead = if stride.unsigned_abs() < 64 {
+            64 * stride.signum()
+        } else {
+            stride
+        };
         let target = address.wrapping_add((2 * ahead) as u64);
         let line = target >> LINE_SHIFT;
-        if target >> 12 != address >> 12 || private.l1d.peek(line).is_some() || !private.l1_misses.has_room(at) {
+        if target >> 12 != address >> 12
+            || private.l1d.peek(line).is_some()
+            || !private.l1_misses.has_room(at)
+        {
             return;
         }
         let (slot, _) = private.l1_misses.start(at);
@@ -415,13 +446,27 @@ mod tests {
     #[test]
     fn each_level_answers_with_its_latency() {
         let (p, mut h) = spr(1);
-        assert_eq!(h.load(0, 0x4000, 1, 1000), (1000 + p.dram_latency, Level::Dram));
-        assert_eq!(h.load(0, 0x4008, 2, 5000), (5000 + p.l1d_latency, Level::L1));
+        assert_eq!(
+            h.load(0, 0x4000, 1, 1000),
+            (1000 + p.dram_latency, Level::Dram)
+        );
+        assert_eq!(
+            h.load(0, 0x4008, 2, 5000),
+            (5000 + p.l1d_latency, Level::L1)
+        );
         // Out of L1D, by other lines of its set.
         for n in 1..=p.l1d_ways {
-            h.load(0, 0x4000 + n * p.l1d_bytes / p.l1d_ways, 100 + n, 10_000 * n);
+            h.load(
+                0,
+                0x4000 + n * p.l1d_bytes / p.l1d_ways,
+                100 + n,
+                10_000 * n,
+            );
         }
-        assert_eq!(h.load(0, 0x4000, 3, 900_000), (900_000 + p.l2_latency, Level::L2));
+        assert_eq!(
+            h.load(0, 0x4000, 3, 900_000),
+            (900_000 + p.l2_latency, Level::L2)
+        );
     }
 
     #[test]

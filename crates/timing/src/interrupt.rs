@@ -34,12 +34,19 @@ impl Thread {
     /// Makes a boundary out of the middle of everything, as the policy says; what happens there is
     /// looked at next.
     #[cold]
-    pub(crate) fn meet_interrupt<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    pub(crate) fn meet_interrupt<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         let at = self.signal_cycle.max(self.boundary_cycle);
         self.counters.interrupts += 1;
-        parts
-            .probe
-            .event(self.index, self.signal_cycle, Event::Conventional(InterruptStep::Raised));
+        parts.probe.event(
+            self.index,
+            self.signal_cycle,
+            Event::Conventional(InterruptStep::Raised),
+        );
         let p = parts.parameters;
         self.leave_block(cpu, parts);
         let policy = p.policy;
@@ -57,9 +64,15 @@ impl Thread {
             self.squashes.clear();
             self.find_next_squash(m);
             self.counters.interrupt_squashed += squashed;
-            parts.probe.event(self.index, at, Event::Squashed(squashed as u32));
+            parts
+                .probe
+                .event(self.index, at, Event::Squashed(squashed as u32));
             let width = p.squash_width;
-            let undoing = if width == 0 { 0 } else { squashed.div_ceil(width) };
+            let undoing = if width == 0 {
+                0
+            } else {
+                squashed.div_ceil(width)
+            };
             self.restart_clock(at.max(self.window.retired()) + undoing);
             self.entry = Some(p.interrupt_entry);
         } else {
@@ -104,7 +117,10 @@ impl Thread {
     /// have been executed and none after has changed anything (Walker and Cragon, "Interrupt processing
     /// in concurrent processors", 1995, and Smith and Pleszkun before them).
     fn check_precise(&self, m: &SpeculativeMemory<'_, '_>, at: u64, policy: u64) {
-        assert!(!self.on_wrong_path(), "an interrupt is taken on a wrong path");
+        assert!(
+            !self.on_wrong_path(),
+            "an interrupt is taken on a wrong path"
+        );
         assert!(!self.cursor.valid, "RIP points into a block");
         if policy == FLUSH {
             assert!(

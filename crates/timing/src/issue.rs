@@ -251,7 +251,11 @@ mod tests {
         let units = units(&p);
         let mut issue = Issue::new(&p, &units);
         let unit = &units[Kind::Multiply as usize];
-        let mut last = Booking { cycle: 0, port: 0, pool: 0 };
+        let mut last = Booking {
+            cycle: 0,
+            port: 0,
+            pool: 0,
+        };
         for _ in 0..p.scheduler {
             last = issue.book(Kind::Multiply, unit, 50, Pool::Operations);
         }

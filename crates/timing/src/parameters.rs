@@ -226,16 +226,16 @@ parameters! {
         "interconnect" interconnect: Number, "cycles", "From the write of an interrupt command to the receiver's recognition.";
         "timer" timer_latency: Number, "cycles", "From expiry of a timer or a device's message to recognition.";
         "read_table" step_read_table: Number, "cycles", "SENDUIPI: start and reading of the UITT entry, besides its accesses.";
-        "lock_upid" step_lock: Number, "cycles", "SENDUIPI: each locked access to the UPID, besides the line's transfer.";
+        "lock_upid" step_lock: Number, "cycles", "SENDUIPI: from the UPID's line to its change, locked.";
         "send" step_send: Number, "cycles", "SENDUIPI: the write of the interrupt command.";
-        "identify" step_identify: Number, "cycles", "Notification: identification and end of interrupt.";
-        "clear_on" step_clear_on: Number, "cycles", "Notification: clearing ON, besides the line's transfer.";
-        "take_pir" step_take_pir: Number, "cycles", "Notification: taking PIR.";
+        "identify" step_identify: Number, "cycles", "Notification: identification and end of interrupt, until the UPID's line is asked for.";
+        "clear_on" step_clear_on: Number, "cycles", "Notification: from the UPID's line to the change that clears ON, locked.";
+        "take_pir" step_take_pir: Number, "cycles", "Notification: the second locked change, which takes PIR.";
         "recognise" step_recognise: Number, "cycles", "Delivery: from the requests in UIRR to the first store of the frame.";
         "push" step_push: Number, "cycles", "Delivery: each store of the frame.";
         "enter" step_enter: Number, "cycles", "Delivery: from the last store of the frame to fetch at the handler.";
         "uiret" step_uiret: Number, "cycles", "UIRET, besides its accesses.";
-        "uiret_serialises" uiret_serialises: Switch, "", "UIRET waits for everything before it.";
+        "uiret_predicted" uiret_predicted: Switch, "", "Fetch goes on at the address that UIRET will return to while it executes.";
         "clui" cost_clui: Number, "cycles", "CLUI.";
         "stui" cost_stui: Number, "cycles", "STUI.";
     }

@@ -161,7 +161,9 @@ impl Predictor {
         };
         let mask = self.tagged[0].len() as u64 - 1;
         for n in 0..TABLES {
-            let hash = mix(fold(path.history.bits, LENGTHS[n]).wrapping_add(pc.wrapping_mul(2 * n as u64 + 3)));
+            let hash =
+                mix(fold(path.history.bits, LENGTHS[n])
+                    .wrapping_add(pc.wrapping_mul(2 * n as u64 + 3)));
             guess.index[n] = (hash & mask) as u32;
             guess.tag[n] = (hash >> 40) as u16 & 0xfff | 0x1000;
         }
@@ -184,7 +186,11 @@ impl Predictor {
     #[inline]
     pub fn learn(&mut self, guess: &Guess, taken: bool) {
         let step = |counter: i8, low: i8, high: i8| {
-            if taken { (counter + 1).min(high) } else { (counter - 1).max(low) }
+            if taken {
+                (counter + 1).min(high)
+            } else {
+                (counter - 1).max(low)
+            }
         };
         match guess.provider {
             Some(n) => {
@@ -208,7 +214,10 @@ impl Predictor {
     fn allocate(&mut self, guess: &Guess, taken: bool) {
         let mut start = guess.provider.map_or(0, |n| n + 1);
         // One time in four a longer history than the next one, so that not all crowd into it.
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.random = self
+            .random
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
         if self.random >> 30 == 0 {
             start += 1;
         }

@@ -127,7 +127,12 @@ impl SpeculativeMemory<'_, '_> {
             user: privilege == Privilege::User,
             smap_lifted: privilege == Privilege::SupervisorOpen,
         };
-        let found = probe(self.inner.whole_ram(), self.inner.paging(), GuestVirt(address), access);
+        let found = probe(
+            self.inner.whole_ram(),
+            self.inner.paging(),
+            GuestVirt(address),
+            access,
+        );
         let Ok(translation) = found.result else {
             return self.at_head();
         };
@@ -162,7 +167,9 @@ impl SpeculativeMemory<'_, '_> {
             // Nothing answers outside RAM: all ones, which is no instruction.
             let found = self.inner.fetch(address, cpl);
             let found = found.and_then(|place| place.ok_or(Fault::UD));
-            return found.map_err(|fault| self.lane.fetch_fault = Some(fault)).ok();
+            return found
+                .map_err(|fault| self.lane.fetch_fault = Some(fault))
+                .ok();
         }
         let privilege = if cpl == 3 {
             Privilege::User
@@ -192,9 +199,18 @@ impl SpeculativeMemory<'_, '_> {
             user: cpl == 3,
             smap_lifted: false,
         };
-        let found = probe(self.inner.whole_ram(), self.inner.paging(), GuestVirt(address), access);
+        let found = probe(
+            self.inner.whole_ram(),
+            self.inner.paging(),
+            GuestVirt(address),
+            access,
+        );
         let translation = found.result.ok().filter(|_| found.unchanged)?;
-        let offset = self.inner.whole_ram().layout().offset(translation.address)?;
+        let offset = self
+            .inner
+            .whole_ram()
+            .layout()
+            .offset(translation.address)?;
         self.inner
             .tlb()
             .fill(privilege, GuestVirt(address), &translation, offset, allowed);
@@ -268,7 +284,7 @@ impl SpeculativeMemory<'_, '_> {
             self.lane.access = LastAccess {
                 offset: a,
                 linear: address,
-                    split: true,
+                split: true,
                 forward: None,
             };
             return Ok(());
@@ -292,7 +308,12 @@ impl SpeculativeMemory<'_, '_> {
             user: false,
             smap_lifted: true,
         };
-        let found = probe(self.inner.whole_ram(), self.inner.paging(), GuestVirt(address), access);
+        let found = probe(
+            self.inner.whole_ram(),
+            self.inner.paging(),
+            GuestVirt(address),
+            access,
+        );
         let offset = found
             .result
             .ok()

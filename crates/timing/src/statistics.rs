@@ -97,11 +97,36 @@ impl TlbCounters {
                 sentence,
             });
         };
-        add("code.misses", self.first_misses[0], "misses", "First-level TLB misses of instruction fetch.");
-        add("data.misses", self.first_misses[1], "misses", "First-level TLB misses of loads and stores.");
-        add("code.walks", self.walks[0], "walks", "Page walks for instruction fetch.");
-        add("data.walks", self.walks[1], "walks", "Page walks for loads and stores.");
-        add("walk_cycles", self.walk_cycles, "cycles", "Cycles that page walks took, together.");
+        add(
+            "code.misses",
+            self.first_misses[0],
+            "misses",
+            "First-level TLB misses of instruction fetch.",
+        );
+        add(
+            "data.misses",
+            self.first_misses[1],
+            "misses",
+            "First-level TLB misses of loads and stores.",
+        );
+        add(
+            "code.walks",
+            self.walks[0],
+            "walks",
+            "Page walks for instruction fetch.",
+        );
+        add(
+            "data.walks",
+            self.walks[1],
+            "walks",
+            "Page walks for loads and stores.",
+        );
+        add(
+            "walk_cycles",
+            self.walk_cycles,
+            "cycles",
+            "Cycles that page walks took, together.",
+        );
     }
 
     /// What was counted since `earlier`.
@@ -143,15 +168,42 @@ pub enum Stall {
 pub const STALLS: usize = Stall::Idle as usize + 1;
 
 const STALL_NAMES: [(&str, &str); STALLS] = [
-    ("fetch", "Rename slots left empty because fetch and decode delivered nothing."),
-    ("recovery", "Rename slots left empty while fetch started over after a squash."),
-    ("reorder_buffer", "Rename slots left empty because the reorder buffer was full."),
-    ("scheduler", "Rename slots left empty because a scheduler was full."),
-    ("load_queue", "Rename slots left empty because the load queue was full."),
-    ("store_queue", "Rename slots left empty because the store queue was full."),
-    ("registers", "Rename slots left empty because no physical register was free."),
-    ("serialise", "Rename slots left empty around instructions that execute alone."),
-    ("idle", "Rename slots left empty while the processor waited for an event."),
+    (
+        "fetch",
+        "Rename slots left empty because fetch and decode delivered nothing.",
+    ),
+    (
+        "recovery",
+        "Rename slots left empty while fetch started over after a squash.",
+    ),
+    (
+        "reorder_buffer",
+        "Rename slots left empty because the reorder buffer was full.",
+    ),
+    (
+        "scheduler",
+        "Rename slots left empty because a scheduler was full.",
+    ),
+    (
+        "load_queue",
+        "Rename slots left empty because the load queue was full.",
+    ),
+    (
+        "store_queue",
+        "Rename slots left empty because the store queue was full.",
+    ),
+    (
+        "registers",
+        "Rename slots left empty because no physical register was free.",
+    ),
+    (
+        "serialise",
+        "Rename slots left empty around instructions that execute alone.",
+    ),
+    (
+        "idle",
+        "Rename slots left empty while the processor waited for an event.",
+    ),
 ];
 
 counters! {
@@ -203,7 +255,9 @@ impl StallCounters {
 
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &StallCounters) -> StallCounters {
-        StallCounters(std::array::from_fn(|n| self.0[n].wrapping_sub(earlier.0[n])))
+        StallCounters(std::array::from_fn(|n| {
+            self.0[n].wrapping_sub(earlier.0[n])
+        }))
     }
 }
 
@@ -266,24 +320,75 @@ impl Counters {
         let stall = |which: Stall| self.stalls.0[which as usize] as f64;
         let per = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
         let busy = (self.cycles as f64 - idle / self.width.max(1) as f64).max(0.0);
-        let ipc = if busy > 0.0 { self.thread.instructions as f64 / busy } else { 0.0 };
-        add("cycles", self.cycles as f64, "cycles", "Cycles that passed.");
-        add("ipc", ipc, "instructions/cycle", "Instructions retired per cycle in which the processor was not waiting.");
-        add("mispredicted", 100.0 * per(self.thread.mispredictions, self.thread.branches), "%", "Branches that were mispredicted.");
+        let ipc = if busy > 0.0 {
+            self.thread.instructions as f64 / busy
+        } else {
+            0.0
+        };
+        add(
+            "cycles",
+            self.cycles as f64,
+            "cycles",
+            "Cycles that passed.",
+        );
+        add(
+            "ipc",
+            ipc,
+            "instructions/cycle",
+            "Instructions retired per cycle in which the processor was not waiting.",
+        );
+        add(
+            "mispredicted",
+            100.0 * per(self.thread.mispredictions, self.thread.branches),
+            "%",
+            "Branches that were mispredicted.",
+        );
         let kilo = |n: u64| 1000.0 * per(n, self.thread.instructions);
-        add("l1d_mpki", kilo(self.memory.l1d_misses), "misses/1000 instructions", "First-level data cache misses per thousand instructions.");
-        add("l2_mpki", kilo(self.memory.l2_misses), "misses/1000 instructions", "Second-level cache misses per thousand instructions.");
-        add("topdown.retiring", 100.0 * self.thread.slots_retired as f64 / slots, "%", "Rename slots that did useful work.");
+        add(
+            "l1d_mpki",
+            kilo(self.memory.l1d_misses),
+            "misses/1000 instructions",
+            "First-level data cache misses per thousand instructions.",
+        );
+        add(
+            "l2_mpki",
+            kilo(self.memory.l2_misses),
+            "misses/1000 instructions",
+            "Second-level cache misses per thousand instructions.",
+        );
+        add(
+            "topdown.retiring",
+            100.0 * self.thread.slots_retired as f64 / slots,
+            "%",
+            "Rename slots that did useful work.",
+        );
         add(
             "topdown.bad_speculation",
             100.0 * (self.thread.slots_squashed as f64 + stall(Stall::Recovery)) / slots,
             "%",
             "Rename slots that were squashed, or lost in starting over.",
         );
-        add("topdown.frontend_bound", 100.0 * stall(Stall::Fetch) / slots, "%", "Rename slots that fetch and decode left empty.");
-        let backend = [Stall::ReorderBuffer, Stall::Scheduler, Stall::LoadQueue, Stall::StoreQueue, Stall::Registers, Stall::Serialise];
+        add(
+            "topdown.frontend_bound",
+            100.0 * stall(Stall::Fetch) / slots,
+            "%",
+            "Rename slots that fetch and decode left empty.",
+        );
+        let backend = [
+            Stall::ReorderBuffer,
+            Stall::Scheduler,
+            Stall::LoadQueue,
+            Stall::StoreQueue,
+            Stall::Registers,
+            Stall::Serialise,
+        ];
         let backend: f64 = backend.into_iter().map(stall).sum();
-        add("topdown.backend_bound", 100.0 * backend / slots, "%", "Rename slots left empty because the window had no room, or drained.");
+        add(
+            "topdown.backend_bound",
+            100.0 * backend / slots,
+            "%",
+            "Rename slots left empty because the window had no room, or drained.",
+        );
         self.thread.list(prefix, &mut all);
         self.stalls.list(prefix, &mut all);
         self.memory.list(prefix, &mut all);

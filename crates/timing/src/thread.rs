@@ -12,11 +12,13 @@
 //! [`crate::head`]. How interrupts meet the window is in [`crate::interrupt`].
 
 use crate::block_store::{BlockStore, NoBlock};
-use crate::decoded::{CARRY, FLAGS, Instruction, KINDS, Kind, PLACES, Timed, Unit, flag, instruction_flag};
+use crate::decoded::{
+    CARRY, FLAGS, Instruction, KINDS, Kind, PLACES, Timed, Unit, flag, instruction_flag,
+};
 use crate::event::{Event, InstructionTimes, Probe};
 use crate::fetch::{Fetch, UopCache};
 use crate::hierarchy::{Hierarchy, Level};
-use crate::issue::{Issue, Pool};
+use crate::issue::{Booking, Issue, Pool};
 use crate::parameters::Parameters;
 use crate::predictor::{History, Path, Predictor};
 use crate::speculative_memory::{Lane, SpeculativeMemory};
@@ -152,6 +154,8 @@ pub(crate) struct Thread {
     pub privilege: u8,
     /// The next instruction executes at the head, because in flight it cannot.
     pub force_head: bool,
+    /// The micro-op that is being executed has issued already.
+    booked: Option<Booking>,
     /// An event for when the next instruction is dispatched.
     pub announce: Option<Event>,
 }
@@ -220,6 +224,7 @@ impl Thread {
             privilege: 0,
             force_head: false,
             announce: None,
+            booked: None,
         }
     }
 
@@ -283,7 +288,12 @@ impl Thread {
     }
 
     /// Everything in flight completes, stores become visible, RIP is exact.
-    pub fn settle<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    pub fn settle<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         while self.on_wrong_path() {
             self.squash(cpu, m, parts);
         }
@@ -319,7 +329,12 @@ impl Thread {
 
     /// Stores whose time has come become visible.
     #[inline]
-    pub fn drain(&mut self, m: &mut SpeculativeMemory<'_, '_>, hierarchy: &mut Hierarchy, now: u64) {
+    pub fn drain(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        hierarchy: &mut Hierarchy,
+        now: u64,
+    ) {
         if m.lane.stores.is_empty() {
             return;
         }
@@ -337,7 +352,12 @@ impl Thread {
 
     /// Asks for the lines of stores that have retired by `now`.
     #[inline]
-    pub fn own_stores(&mut self, m: &mut SpeculativeMemory<'_, '_>, hierarchy: &mut Hierarchy, now: u64) {
+    pub fn own_stores(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        hierarchy: &mut Hierarchy,
+        now: u64,
+    ) {
         self.own_stores_of(m.lane, hierarchy, now);
     }
 
@@ -358,7 +378,11 @@ impl Thread {
     }
 
     /// All stores become visible, whenever that is.
-    pub fn drain_all<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    pub fn drain_all<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         self.drain(m, parts.hierarchy, UNKNOWN - 1);
         debug_assert!(m.lane.stores.is_empty());
     }
@@ -375,7 +399,9 @@ impl Thread {
     ) -> u64 {
         self.undo.back_to(cpu, &mut self.ready, point.undo);
         m.lane.stores.squash(point.stores);
-        let squashed = self.window.roll_back(point, record, cycle, &mut parts.core.issue);
+        let squashed = self
+            .window
+            .roll_back(point, record, cycle, &mut parts.core.issue);
         parts.core.issue.squashed(cycle);
         self.path.restore(point.history);
         self.counters.slots_squashed += squashed;
@@ -391,7 +417,12 @@ impl Thread {
     }
 
     /// The earliest pending squash happens.
-    pub fn squash<P: Probe>(&mut self, cpu: &mut Cpu, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>) {
+    pub fn squash<P: Probe>(
+        &mut self,
+        cpu: &mut Cpu,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+    ) {
         let Some(squash) = self.squashes.pop() else {
             return;
         };
@@ -577,13 +608,22 @@ impl Thread {
                 }
             }
         }
-        self.fetch
-            .deliver(instruction.slots.into(), instruction.length.into(), parts.active)
+        self.fetch.deliver(
+            instruction.slots.into(),
+            instruction.length.into(),
+            parts.active,
+        )
     }
 
     /// When rename has a slot and the window room for one more micro-op, from `available` on.
     #[inline]
-    fn slot<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, timed: &Timed, available: u64) -> u64 {
+    fn slot<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        timed: &Timed,
+        available: u64,
+    ) -> u64 {
         let mut at = self.clock;
         let mut why = None;
         let mut wait = |cycle: u64, reason: Stall, at: &mut u64| {
@@ -593,9 +633,17 @@ impl Thread {
             }
         };
         wait(available, self.starved, &mut at);
-        wait(self.window.reorder_room(parts.active), Stall::ReorderBuffer, &mut at);
+        wait(
+            self.window.reorder_room(parts.active),
+            Stall::ReorderBuffer,
+            &mut at,
+        );
         if timed.flags & flag::LOADS != 0 {
-            wait(self.window.load_room(parts.active), Stall::LoadQueue, &mut at);
+            wait(
+                self.window.load_room(parts.active),
+                Stall::LoadQueue,
+                &mut at,
+            );
         }
         if timed.flags & flag::STORES != 0 {
             let size = parts.parameters.store_queue / parts.active;
@@ -693,13 +741,22 @@ impl Thread {
                 slots += 1;
             }
             if timed.flags & flag::TIME != 0 {
-                m.inner.now = self.now(dispatched);
+                // It reads the time when it issues, which is why that comes first here.
+                let unit = &parts.units[timed.kind as usize];
+                let booking =
+                    parts
+                        .core
+                        .issue
+                        .book(timed.kind, unit, dispatched + 1, Pool::Operations);
+                m.inner.now = self.now(booking.cycle);
+                self.booked = Some(booking);
             }
             self.undo.before(cpu, &uop, &timed, &self.ready);
             m.lane.access.forward = None;
             let stores_before = m.lane.stores.tail();
             if execute(cpu, m, &uop).is_err() {
                 // It has a fault or an effect beyond: again, alone.
+                self.booked = None;
                 self.roll_back(cpu, m, parts, &point, record, dispatched);
                 cpu.set_rip(point.rip);
                 if self.on_wrong_path() {
@@ -708,7 +765,15 @@ impl Thread {
                 self.force_head = true;
                 return Stepped::Done;
             }
-            let done = self.schedule(m, parts, &timed, &uop, pc, dispatched, stores_before, &mut violation);
+            let done = self.schedule(
+                m,
+                parts,
+                &timed,
+                pc,
+                dispatched,
+                stores_before,
+                &mut violation,
+            );
             completed = completed.max(done);
             resolved = done;
         }
@@ -750,14 +815,17 @@ impl Thread {
         }
         if instruction.flags & instruction_flag::MARK != 0 && !wrong_path {
             let begins = instruction.note == Note::RegionBegin;
-            parts.probe.event(self.index, retires, Event::Region(begins));
+            parts
+                .probe
+                .event(self.index, retires, Event::Region(begins));
         }
         if let Some(event) = self.announce.take() {
             parts.probe.event(self.index, dispatched, event);
         }
         self.cursor.index += 1;
         if self.cursor.index == self.cursor.count {
-            let uop = parts.blocks.uops[(instruction.first + u32::from(instruction.uops)) as usize - 1];
+            let uop =
+                parts.blocks.uops[(instruction.first + u32::from(instruction.uops)) as usize - 1];
             self.end_block(cpu, m, parts, instruction, &uop, pc, resolved, wrong_path);
         }
         Stepped::Done
@@ -771,13 +839,13 @@ impl Thread {
         m: &mut SpeculativeMemory<'_, '_>,
         parts: &mut Parts<'_, P>,
         timed: &Timed,
-        uop: &Uop,
         pc: u64,
         dispatched: u64,
         stores_before: u64,
         violation: &mut u64,
     ) -> u64 {
-        let sources: [u64; 6] = std::array::from_fn(|n| self.ready[timed.sources[n] as usize & (PLACES - 1)]);
+        let sources: [u64; 6] =
+            std::array::from_fn(|n| self.ready[timed.sources[n] as usize & (PLACES - 1)]);
         let r = |n: usize| sources[n];
         if timed.flags & flag::TAKES_INTEGER != 0 {
             self.window.take_integer();
@@ -787,16 +855,27 @@ impl Thread {
         }
         if timed.flags & flag::EXECUTES == 0 {
             let sources = r(0).max(r(1)).max(r(2)).max(r(3)).max(r(4)).max(r(5));
-            let at = if timed.flags & flag::INDEPENDENT != 0 { dispatched } else { sources };
+            let at = if timed.flags & flag::INDEPENDENT != 0 {
+                dispatched
+            } else {
+                sources
+            };
             // The arithmetic half of a fused pair: its register is a cycle later than its flags count.
-            let fused = timed.kind == Kind::Integer && timed.flags & flag::FLAGS != 0 && timed.flags & flag::INDEPENDENT == 0;
+            let fused = timed.kind == Kind::Integer
+                && timed.flags & flag::FLAGS != 0
+                && timed.flags & flag::INDEPENDENT == 0;
             set_ready(&mut self.ready, timed, at + u64::from(fused), at);
             return at.max(dispatched);
         }
         let address_ready = r(0).max(r(1)).max(r(2));
         if timed.flags & flag::LOADS != 0 && timed.kind == Kind::Load {
             let start = address_ready.max(dispatched + 1);
-            let booking = parts.core.issue.book(Kind::Load, &parts.units[Kind::Load as usize], start, Pool::Loads);
+            let booking = parts.core.issue.book(
+                Kind::Load,
+                &parts.units[Kind::Load as usize],
+                start,
+                Pool::Loads,
+            );
             let issued = booking.cycle;
             self.window.note_booking(booking);
             self.window.take_load();
@@ -807,7 +886,10 @@ impl Thread {
         if timed.flags & flag::STORES != 0 && timed.kind == Kind::Store {
             let start = address_ready.max(dispatched + 1);
             let unit = &parts.units[Kind::Store as usize];
-            let booking = parts.core.issue.book(Kind::Store, unit, start, Pool::Stores);
+            let booking = parts
+                .core
+                .issue
+                .book(Kind::Store, unit, start, Pool::Stores);
             self.window.note_booking(booking);
             let value_at = r(3).max(r(4)).max(r(5)).max(dispatched + 1);
             let ports = parts.parameters.store_data_ports as u16;
@@ -823,7 +905,16 @@ impl Thread {
         }
         let sources = address_ready.max(r(3)).max(r(4)).max(r(5));
         let unit = &parts.units[timed.kind as usize];
-        let booking = parts.core.issue.book(timed.kind, unit, sources.max(dispatched + 1), Pool::Operations);
+        let booking = match self.booked.take() {
+            Some(booking) => booking,
+            None => {
+                let start = sources.max(dispatched + 1);
+                parts
+                    .core
+                    .issue
+                    .book(timed.kind, unit, start, Pool::Operations)
+            }
+        };
         self.window.note_booking(booking);
         let mut done = booking.cycle + u64::from(unit.latency);
         if timed.flags & (flag::LOADS | flag::STORES) != 0 {
@@ -838,17 +929,18 @@ impl Thread {
                 store.data_ready = done;
             }
         }
-        match uop.op {
-            Op::Clui => done = done.max(booking.cycle + parts.parameters.cost_clui),
-            Op::Rdtsc => done = booking.cycle + parts.parameters.cost_timestamp,
-            _ => {}
-        }
         set_ready(&mut self.ready, timed, done, done);
         done
     }
 
     #[inline]
-    fn translate<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, linear: u64, at: u64) -> u64 {
+    fn translate<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        linear: u64,
+        at: u64,
+    ) -> u64 {
         let mut walker = Walker {
             ram: m.inner.whole_ram(),
             paging: m.inner.paging(),
@@ -863,7 +955,14 @@ impl Thread {
 
     /// When the value of a load that issued at `issued` is there.
     #[inline]
-    fn load<P: Probe>(&mut self, m: &mut SpeculativeMemory<'_, '_>, parts: &mut Parts<'_, P>, pc: u64, issued: u64, violation: &mut u64) -> u64 {
+    fn load<P: Probe>(
+        &mut self,
+        m: &mut SpeculativeMemory<'_, '_>,
+        parts: &mut Parts<'_, P>,
+        pc: u64,
+        issued: u64,
+        violation: &mut u64,
+    ) -> u64 {
         let access = m.lane.access;
         let at = self.translate(m, parts, access.linear, issued);
         if let Some((number, whole)) = access.forward {
@@ -943,7 +1042,8 @@ impl Thread {
                 if guess.taken != taken {
                     let history = before.with_direction(taken);
                     let wrong = wrap(cpu, predicted).wrapping_add(base);
-                    return self.mispredicted(cpu, m, parts, actual, wrong, resolved, history, learns);
+                    return self
+                        .mispredicted(cpu, m, parts, actual, wrong, resolved, history, learns);
                 }
                 self.counters.branches += u64::from(learns);
                 return;
@@ -967,7 +1067,10 @@ impl Thread {
             Op::JumpTo | Op::CallTo => {
                 let guess = parts.core.predictor.indirect(pc, &self.path);
                 if learns {
-                    parts.core.predictor.learn_indirect(pc, &before, cpu.linear_rip());
+                    parts
+                        .core
+                        .predictor
+                        .learn_indirect(pc, &before, cpu.linear_rip());
                 }
                 if uop.op == Op::CallTo {
                     self.path.call(next);
@@ -1004,10 +1107,17 @@ impl Thread {
 
     /// Fetch follows a direct branch: at once if it knew the target, else when it has been decoded.
     #[inline]
-    fn known_target<P: Probe>(&mut self, parts: &mut Parts<'_, P>, pc: u64, target: u64, learns: bool) {
+    fn known_target<P: Probe>(
+        &mut self,
+        parts: &mut Parts<'_, P>,
+        pc: u64,
+        target: u64,
+        learns: bool,
+    ) {
         if parts.core.predictor.target(pc) != Some(target) {
             self.counters.decode_redirects += 1;
-            self.fetch.wait(self.fetch.cycle + parts.parameters.decode_redirect);
+            self.fetch
+                .wait(self.fetch.cycle + parts.parameters.decode_redirect);
             if learns {
                 parts.core.predictor.learn_target(pc, target);
             }
@@ -1064,12 +1174,20 @@ fn pool_of(timed: &Timed) -> Pool {
 
 /// A linear address as it wraps in the current mode.
 fn wrap(cpu: &Cpu, linear: u64) -> u64 {
-    if cpu.is_long_code() { linear } else { linear & 0xffff_ffff }
+    if cpu.is_long_code() {
+        linear
+    } else {
+        linear & 0xffff_ffff
+    }
 }
 
 fn rip_at(cpu: &Cpu, offset: u16) -> u64 {
     let rip = cpu.rip().wrapping_add(offset.into());
-    if cpu.is_long_code() { rip } else { rip & 0xffff_ffff }
+    if cpu.is_long_code() {
+        rip
+    } else {
+        rip & 0xffff_ffff
+    }
 }
 
 pub(crate) fn move_rip(cpu: &mut Cpu, offset: u16) {

@@ -153,7 +153,15 @@ impl Translations {
 
     #[cold]
     #[inline(never)]
-    fn miss(&mut self, side: Side, linear: u64, small: u64, large: u64, at: u64, walker: &mut Walker<'_>) -> u64 {
+    fn miss(
+        &mut self,
+        side: Side,
+        linear: u64,
+        small: u64,
+        large: u64,
+        at: u64,
+        walker: &mut Walker<'_>,
+    ) -> u64 {
         let n = side as usize;
         self.counters.first_misses[n] += 1;
         if self.second.find(small) {
@@ -179,7 +187,11 @@ impl Translations {
         let found = probe(walker.ram, walker.paging, GuestVirt(linear), access);
         let directory = large & !LARGE;
         let cached = self.directory.find(directory);
-        let skipped = if cached { found.levels.saturating_sub(1).min(3) } else { 0 };
+        let skipped = if cached {
+            found.levels.saturating_sub(1).min(3)
+        } else {
+            0
+        };
         let mut now = at + self.second_latency + self.walk_overhead;
         for entry in &found.entries[skipped..found.levels] {
             let (ready, _) = walker.hierarchy.load(walker.core, entry.0, 0, now);
@@ -212,9 +224,7 @@ impl Translations {
                 Flush::Page(linear) => {
                     let page = linear >> 12 & ((1 << 36) - 1);
                     let number = |tag: u64| tag & ((1 << PCID_SHIFT) - 1);
-                    tags.drop_if(|tag| {
-                        number(tag) == page || number(tag) == page >> 9
-                    });
+                    tags.drop_if(|tag| number(tag) == page || number(tag) == page >> 9);
                 }
             }
         }

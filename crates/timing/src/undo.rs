@@ -161,7 +161,13 @@ pub(crate) fn set_ready(ready: &mut [u64; PLACES], timed: &Timed, at: u64, flags
         ready[FLAGS as usize] = flags_at;
     }
     if timed.undo & (undo::RDX | undo::RSI | undo::RDI | undo::X0 | undo::RCX) != 0 {
-        for (bit, place) in [(undo::RDX, 2), (undo::RSI, 6), (undo::RDI, 7), (undo::X0, 32), (undo::RCX, 1)] {
+        for (bit, place) in [
+            (undo::RDX, 2),
+            (undo::RSI, 6),
+            (undo::RDI, 7),
+            (undo::X0, 32),
+            (undo::RCX, 1),
+        ] {
             if timed.undo & bit != 0 {
                 ready[place] = at;
             }
