@@ -16,6 +16,7 @@ use std::time::Instant;
 /// file: cycles, instructions, the top-down breakdown of the rename slots, and every counter with its
 /// unit and what it means, for each logical processor and for all together.
 #[derive(Args, Clone, Debug)]
+#[group(id = "stat")]
 pub struct Options {
     /// How to show it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text, help_heading = "Reports")]

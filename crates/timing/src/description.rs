@@ -293,7 +293,7 @@ impl Description {
             "window.reorder_buffer",
             p.reorder_buffer,
             4 * p.threads,
-            1024,
+            512,
         )?;
         range("window.load_queue", p.load_queue, 2 * p.threads, 1024)?;
         range("window.store_queue", p.store_queue, 2 * p.threads, 512)?;

@@ -5,8 +5,11 @@ use crate::issue::{Booking, Issue};
 use crate::parameters::Parameters;
 use crate::predictor::History;
 
-/// Instructions that can be undone at most; a power of two, twice the largest reorder buffer.
+/// Records kept: those that can be undone, and as many that have been and may be written over.
 const RECORDS: usize = 2048;
+/// Instructions that can be undone at most: twice the largest reorder buffer, as fused pairs share an
+/// entry.
+const UNDOABLE: u64 = 1024;
 /// Entries of each ring of cycles; a power of two, as large as the largest structure.
 const RING: usize = 2048;
 /// Bookings that can be given back.
@@ -247,6 +250,9 @@ impl Window {
     pub fn push(&mut self, record: Record) {
         self.records[self.next_record as usize & (RECORDS - 1)] = record;
         self.next_record += 1;
+        self.first_record = self
+            .first_record
+            .max(self.next_record.saturating_sub(UNDOABLE));
     }
 
     /// Where the next instruction begins; the rest of the point is the thread's.
@@ -285,8 +291,7 @@ impl Window {
 
     /// The first instruction in flight for which `condition` holds, and its number.
     pub fn find(&self, condition: impl Fn(&Record) -> bool) -> Option<(u64, Record)> {
-        let oldest = self.next_record.saturating_sub(RECORDS as u64);
-        (self.first_record.max(oldest)..self.next_record)
+        (self.first_record..self.next_record)
             .map(|n| (n, self.records[n as usize & (RECORDS - 1)]))
             .find(|(_, record)| condition(record))
     }
@@ -301,6 +306,27 @@ impl Window {
 mod tests {
     use super::*;
     use crate::Description;
+
+    #[test]
+    fn what_was_undone_is_not_found_again() {
+        let p = Description::shipped("spr").unwrap().parameters();
+        let mut window = Window::new(&p);
+        let units = crate::decoded::units(&p);
+        let mut issue = Issue::new(&p, &units);
+        for n in 0..5000 {
+            let point = window.point();
+            let retires = window.retire(n, 1);
+            window.push(Record {
+                point,
+                dispatched: n,
+                retires,
+            });
+        }
+        let (number, record) = window.find(|r| r.retires > 4800).unwrap();
+        window.roll_back(&record.point, number, 4800, &mut issue);
+        assert!(window.find(|r| r.retires > 4800).is_none());
+        assert_eq!(window.next_record(), number);
+    }
 
     #[test]
     fn retirement_is_in_order_and_as_wide_as_it_is() {
