@@ -35,8 +35,8 @@ use std::time::Instant;
 /// the working folder's path, its libraries and the files given with --copy; everything else of this
 /// computer is out of its reach. It runs as root of the guest, in a fresh machine each time.
 ///
-/// A C file is compiled with gcc -O2 -g -muintr -pthread and the project's headers, unless
-/// --cflags says otherwise.
+/// A C file is compiled with gcc -O2 -g -muintr -pthread -lm and the project's headers, unless --cflags says
+/// otherwise; also with -mgeneral-regs-only if that is what an interrupt handler in it needs.
 ///
 /// The first run makes the guest (a minute or two, with network access unless the kernel's package
 /// is installed) and boots it (some seconds); later runs start from a snapshot.
@@ -63,7 +63,7 @@ pub struct Options {
 
     /// Flags for compiling a C file, instead of the default ones
     ///
-    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread]
+    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread -lm]
     #[arg(
         long,
         value_name = "FLAGS",
@@ -134,6 +134,11 @@ pub fn execute_and_report(
             console::say(line);
         }
     })?;
+    if options.machine.verbose {
+        for detail in job.details() {
+            console::say(detail);
+        }
+    }
     let mut timed = Timed::new(&options.machine)?;
     let (mut machine, from_snapshot) = booted(options, &guest, remarks)?;
     if let Some(timed) = &mut timed {
@@ -173,6 +178,14 @@ pub fn execute_and_report(
     }
     if let Some(timed) = &mut run.link.timed {
         report(&timed.finish(&mut run.link.machine))?;
+    }
+    if remarks && exit_status != 0 && matches!(outcome, Ok(End::Program(_))) {
+        for name in job.left_behind() {
+            let name = name.display();
+            console::say(&format!(
+                "{name} is on this computer but not in the guest; --copy {name} takes it along"
+            ));
+        }
     }
     outcome?;
     reported?;
@@ -339,9 +352,16 @@ fn booted(options: &Options, guest: &Guest, remarks: bool) -> Result<(Machine, b
     }
     if lock.is_some() {
         console::status("keeping a snapshot for the next run");
-        if let Err(failure) = place.save(&mut machine, &facts) {
+        if let Err(failure) = place.save(&mut machine, &facts)
+            && remarks
+        {
             console::say(&format!("the next run has to boot again: {failure}"));
         }
+    } else if remarks {
+        console::say(&format!(
+            "the next run has to boot again: {} cannot be written to",
+            guest.folder().display()
+        ));
     }
     Ok((machine, false))
 }
@@ -405,9 +425,9 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
         }
         console::status_now_and_then(|| {
             format!(
-                "booting Linux {release}, only this time: {} instructions, {} s",
-                size::count(link.machine.instructions()),
-                since.elapsed().as_secs()
+                "booting Linux {release} (once): {} s, {} instructions",
+                since.elapsed().as_secs(),
+                size::count(link.machine.instructions())
             )
         });
     }

@@ -5,7 +5,7 @@ use crate::parameters::Parameters;
 use ring3_arch::rflags;
 use ring3_arithmetic::float::FloatOp;
 use ring3_arithmetic::packed::PackedOp;
-use ring3_isa::{Block, Class, Note, Op, Reg, Uop};
+use ring3_isa::{Block, Class, Note, Op, Reg, Uop, Upper};
 
 /// Places whose readiness is tracked: 32 integer registers, 24 vector registers, CF, the other flags.
 pub(crate) const PLACES: usize = 64;
@@ -128,6 +128,10 @@ pub(crate) mod undo {
     pub const RSI: u16 = 1 << 9;
     pub const RDI: u16 = 1 << 10;
     pub const X0: u16 = 1 << 11;
+    /// The upper half of the vector destination.
+    pub const UPPER: u16 = 1 << 12;
+    /// The upper halves of all vector registers.
+    pub const UPPERS: u16 = 1 << 13;
 }
 
 /// A micro-op as the pipeline sees it.
@@ -194,7 +198,8 @@ fn undo_of_routine(uop: &Uop) -> Option<u16> {
         Op::Clui | Op::Cli => SYSTEM,
         Op::Testui => FLAGS,
         Op::VStringCompare => RCX | FLAGS | X0,
-        Op::VMaskedStore => 0,
+        Op::VMaskedStore | Op::VMaskedStore128 | Op::VMaskedStore256 => 0,
+        Op::VMaskedLoadZ | Op::VMaskedLoadY => VECTOR | UPPER,
         Op::MmxEnter | Op::MmxEmpty | Op::MmxWrite => X87,
         Op::MmxRead => VECTOR | X87,
         Op::X87 | Op::X87Flags | Op::X87Move | Op::X87Load | Op::X87Store => X87 | FLAGS,
@@ -222,7 +227,7 @@ fn kind_of(uop: &Uop) -> Kind {
         | Op::VToGpr64
         | Op::VPmovmskb
         | Op::VMovmskpd => Kind::Transfer,
-        Op::VInsert | Op::VPackedToGpr => Kind::Transfer,
+        Op::VInsert | Op::VInsertZ | Op::VPackedToGpr | Op::VPackedToGprY | Op::VPmovmskbY | Op::VFromGpr32Z | Op::VFromGpr64Z => Kind::Transfer,
         Op::Rdtsc => Kind::Timestamp,
         Op::Clui => Kind::UserFlag,
         Op::VPunpcklbw
@@ -245,8 +250,20 @@ fn kind_of(uop: &Uop) -> Kind {
         | Op::VPsrldq
         | Op::VLowToHigh
         | Op::VHighToLow => Kind::Shuffle,
+        Op::VWideZ | Op::VWideY | Op::VPshufbY => Kind::Shuffle,
+        Op::VMulssZ | Op::VMulsdZ | Op::VMulpsY | Op::VMulpdY | Op::VFusedZ | Op::VFusedY | Op::VFloatWidenY | Op::VFloatNarrowY | Op::VFloatFromGprZ => Kind::FloatMultiply,
+        Op::VDivssZ | Op::VDivpsY => Kind::FloatDivide,
+        Op::VDivsdZ | Op::VDivpdY => Kind::FloatDivide64,
         Op::VPmuludq => Kind::VectorMultiply,
-        Op::VPacked | Op::VPackedMmx | Op::VPacked3 => {
+        Op::VPacked
+        | Op::VPackedMmx
+        | Op::VPacked3
+        | Op::VPackedZ
+        | Op::VPackedY
+        | Op::VPackedCountY
+        | Op::VPackedWidenY
+        | Op::VPacked3Z
+        | Op::VPacked3Y => {
             let name = PackedOp::from_index((uop.imm >> 16) as u16);
             let name = name.map_or(String::new(), |op| format!("{op:?}"));
             let multiplies = ["Pmul", "Pmadd", "Aes", "Pclmul", "Sha", "Gf2", "Psadbw"];
@@ -274,7 +291,7 @@ fn kind_of(uop: &Uop) -> Kind {
         Op::VMulss | Op::VMulsd | Op::VMulps | Op::VMulpd => Kind::FloatMultiply,
         Op::VDivss | Op::VDivps | Op::VSqrtss => Kind::FloatDivide,
         Op::VDivsd | Op::VDivpd | Op::VSqrtsd => Kind::FloatDivide64,
-        Op::VFloat => match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}"))
+        Op::VFloat | Op::VFloatZ | Op::VFloatY => match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}"))
         {
             Some(name) if name.starts_with("Div") || name.starts_with("Sqrt") => {
                 if name.ends_with('d') {
@@ -362,6 +379,9 @@ fn timed(uop: &Uop) -> Timed {
         flags |= flag::TAKES_VECTOR;
         if (uop.dst as u8) < 16 {
             undo |= undo::VECTOR;
+            if matches!(info.upper, Upper::Zeroed | Upper::Written) {
+                undo |= undo::UPPER;
+            }
         }
     }
     if info.flags_written != 0 {
@@ -374,7 +394,6 @@ fn timed(uop: &Uop) -> Timed {
         }
     }
     match info.class {
-        Class::Float => undo |= undo::MXCSR,
         Class::Multiply | Class::Divide if info.routine => {
             sources[1] = Reg::Rax as u8;
             dst = Reg::Rax as u8;
@@ -395,6 +414,15 @@ fn timed(uop: &Uop) -> Timed {
         _ => {}
     }
     undo |= routine_undo.unwrap_or(0);
+    if info.writes_mxcsr {
+        undo |= undo::MXCSR;
+    }
+    if info.x87 {
+        undo |= undo::X87;
+    }
+    if info.upper == Upper::AllZeroed {
+        undo |= undo::UPPERS;
+    }
     if matches!(uop.op, Op::Cld | Op::Std) {
         undo |= undo::SYSTEM;
     }
@@ -412,6 +440,8 @@ fn timed(uop: &Uop) -> Timed {
     let clears = match uop.op {
         Op::Xor32 | Op::Xor64 | Op::Sub32 | Op::Sub64 => same,
         Op::VXor
+        | Op::VXorZ
+        | Op::VXorY
         | Op::VPsubb
         | Op::VPsubw
         | Op::VPsubd
@@ -498,7 +528,7 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
             {
                 flags |= instruction_flag::HEAD;
             }
-            let moves = matches!(uop.op, Op::Mov64 | Op::Mov32 | Op::VMov);
+            let moves = matches!(uop.op, Op::Mov64 | Op::Mov32 | Op::VMov | Op::VMovZ | Op::VMovY);
             let to_temporary = t.dst < 32 && info.writes_dst && is_temporary(uop.dst);
             let eliminated = uop.op == Op::Next
                 || uop.op == Op::Privileged

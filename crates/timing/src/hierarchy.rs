@@ -417,19 +417,6 @@ impl Hierarchy {
         self.counters[core].prefetches += 1;
         self.fill_first(core, line, ready, ownership, true);
     }
-
-    /// A core's line is thrown out everywhere (CLFLUSH).
-    pub fn flush_line(&mut self, address: u64) {
-        let line = address >> LINE_SHIFT;
-        for private in &mut self.cores {
-            private.l1d.drop_line(line);
-            private.l1i.drop_line(line);
-            private.l2.drop_line(line);
-        }
-        if let Some(l3) = &mut self.l3 {
-            l3.drop_line(line);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -383,6 +383,30 @@ impl Memory for SpeculativeMemory<'_, '_> {
         Ok(u128::from_le_bytes(bytes))
     }
 
+    fn load256(&mut self, address: u64) -> Result<[u128; 2], Stop> {
+        if self.lane.head {
+            self.charge(address, 16, false);
+            let loaded = self.inner.load256(address);
+            return self.note_stop(loaded);
+        }
+        let mut bytes = [0; 32];
+        self.read(address, &mut bytes, false)?;
+        let (low, high) = bytes.split_at(16);
+        let half = |part: &[u8]| u128::from_le_bytes(part.try_into().expect("sixteen bytes"));
+        Ok([half(low), half(high)])
+    }
+
+    fn store256(&mut self, address: u64, value: [u128; 2]) -> Result<(), Stop> {
+        if self.lane.head {
+            self.charge(address, 16, true);
+            let stored = self.inner.store256(address, value);
+            return self.note_stop(stored);
+        }
+        self.check_write(address, 32)?;
+        self.write(address, &value[0].to_le_bytes())?;
+        self.write(address.wrapping_add(16), &value[1].to_le_bytes())
+    }
+
     #[inline(always)]
     fn store128(&mut self, address: u64, value: u128) -> Result<(), Stop> {
         if self.lane.head {

@@ -16,6 +16,7 @@ const X87_CAPACITY: usize = 1 << 12;
 enum Old {
     Integer(Reg, u64),
     Vector(u8, u128),
+    Upper(u8, u128),
     Flags(StatusFlags),
     Mxcsr(Mxcsr),
     System(u64, bool),
@@ -79,12 +80,22 @@ impl UndoLog {
             let at = ready[32 + uop.vdst()];
             self.push(Old::Vector(uop.vdst() as u8, cpu.vectors[uop.vdst()]), at);
         }
-        if what & !(undo::DST | undo::FLAGS | undo::VECTOR) != 0 {
+        if what & undo::UPPER != 0 {
+            self.push(Old::Upper(uop.vdst() as u8, cpu.uppers[uop.vdst()]), 0);
+        }
+        if what & !(undo::DST | undo::FLAGS | undo::VECTOR | undo::UPPER) != 0 {
             self.before_rare(cpu, what, ready);
         }
     }
 
     fn before_rare(&mut self, cpu: &Cpu, what: u16, ready: &[u64; PLACES]) {
+        if what & undo::UPPERS != 0 {
+            for number in 0..16 {
+                if cpu.uppers[number] != 0 {
+                    self.push(Old::Upper(number as u8, cpu.uppers[number]), 0);
+                }
+            }
+        }
         if what & undo::MXCSR != 0 {
             self.push(Old::Mxcsr(cpu.mxcsr), 0);
         }
@@ -129,6 +140,7 @@ impl UndoLog {
                     cpu.vectors[number as usize] = value;
                     ready[32 + number as usize] = at;
                 }
+                Old::Upper(number, value) => cpu.uppers[number as usize] = value,
                 Old::Flags(flags) => {
                     cpu.flags = flags;
                     ready[CARRY as usize] = at;

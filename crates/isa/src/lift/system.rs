@@ -64,8 +64,14 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
         Wbinvd | Invd | Wbnoinvd => b.end_routine(Uop::new(Op::Wbinvd)),
         Clflush | Clflushopt | Clwb => {
             b.linear_address(i, Reg::T0, 1, false);
+            let x = if b.is64() && super::builder::is_stack_operand(i) {
+                Uop::STACK
+            } else {
+                0
+            };
             b.push(Uop {
                 a: Reg::T0,
+                x,
                 ..Uop::new(Op::Clflush)
             });
         }
