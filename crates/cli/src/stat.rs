@@ -63,13 +63,13 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
 
 fn all_lines(counters: &[Counters]) -> Vec<Statistic> {
     let mut lines = Vec::new();
-    if let Some((first, rest)) = counters.split_first() {
-        if !rest.is_empty() {
-            let mut all = rest.iter().fold(*first, |sum, part| sum.plus(part));
-            // Time passes for all of them at once; slots are everybody's.
-            all.cycles = counters.iter().map(|c| c.cycles).sum();
-            lines.extend(all.list("all."));
-        }
+    if let Some((first, rest)) = counters.split_first()
+        && !rest.is_empty()
+    {
+        let mut all = rest.iter().fold(*first, |sum, part| sum.plus(part));
+        // Time passes for all of them at once; slots are everybody's.
+        all.cycles = counters.iter().map(|c| c.cycles).sum();
+        lines.extend(all.list("all."));
     }
     for (n, counters) in counters.iter().enumerate() {
         lines.extend(counters.list(&format!("cpu{n}.")));

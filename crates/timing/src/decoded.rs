@@ -227,7 +227,13 @@ fn kind_of(uop: &Uop) -> Kind {
         | Op::VToGpr64
         | Op::VPmovmskb
         | Op::VMovmskpd => Kind::Transfer,
-        Op::VInsert | Op::VInsertZ | Op::VPackedToGpr | Op::VPackedToGprY | Op::VPmovmskbY | Op::VFromGpr32Z | Op::VFromGpr64Z => Kind::Transfer,
+        Op::VInsert
+        | Op::VInsertZ
+        | Op::VPackedToGpr
+        | Op::VPackedToGprY
+        | Op::VPmovmskbY
+        | Op::VFromGpr32Z
+        | Op::VFromGpr64Z => Kind::Transfer,
         Op::Rdtsc => Kind::Timestamp,
         Op::Clui => Kind::UserFlag,
         Op::VPunpcklbw
@@ -251,7 +257,15 @@ fn kind_of(uop: &Uop) -> Kind {
         | Op::VLowToHigh
         | Op::VHighToLow => Kind::Shuffle,
         Op::VWideZ | Op::VWideY | Op::VPshufbY => Kind::Shuffle,
-        Op::VMulssZ | Op::VMulsdZ | Op::VMulpsY | Op::VMulpdY | Op::VFusedZ | Op::VFusedY | Op::VFloatWidenY | Op::VFloatNarrowY | Op::VFloatFromGprZ => Kind::FloatMultiply,
+        Op::VMulssZ
+        | Op::VMulsdZ
+        | Op::VMulpsY
+        | Op::VMulpdY
+        | Op::VFusedZ
+        | Op::VFusedY
+        | Op::VFloatWidenY
+        | Op::VFloatNarrowY
+        | Op::VFloatFromGprZ => Kind::FloatMultiply,
         Op::VDivssZ | Op::VDivpsY => Kind::FloatDivide,
         Op::VDivsdZ | Op::VDivpdY => Kind::FloatDivide64,
         Op::VPmuludq => Kind::VectorMultiply,
@@ -291,25 +305,26 @@ fn kind_of(uop: &Uop) -> Kind {
         Op::VMulss | Op::VMulsd | Op::VMulps | Op::VMulpd => Kind::FloatMultiply,
         Op::VDivss | Op::VDivps | Op::VSqrtss => Kind::FloatDivide,
         Op::VDivsd | Op::VDivpd | Op::VSqrtsd => Kind::FloatDivide64,
-        Op::VFloat | Op::VFloatZ | Op::VFloatY => match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}"))
-        {
-            Some(name) if name.starts_with("Div") || name.starts_with("Sqrt") => {
-                if name.ends_with('d') {
-                    Kind::FloatDivide64
-                } else {
-                    Kind::FloatDivide
+        Op::VFloat | Op::VFloatZ | Op::VFloatY => {
+            match FloatOp::from_index((uop.imm >> 16) as u16).map(|op| format!("{op:?}")) {
+                Some(name) if name.starts_with("Div") || name.starts_with("Sqrt") => {
+                    if name.ends_with('d') {
+                        Kind::FloatDivide64
+                    } else {
+                        Kind::FloatDivide
+                    }
                 }
+                Some(name)
+                    if name.starts_with("Mul")
+                        || name.starts_with("Cvt")
+                        || name.starts_with("Fm")
+                        || name.starts_with("Fnm") =>
+                {
+                    Kind::FloatMultiply
+                }
+                _ => Kind::FloatAdd,
             }
-            Some(name)
-                if name.starts_with("Mul")
-                    || name.starts_with("Cvt")
-                    || name.starts_with("Fm")
-                    || name.starts_with("Fnm") =>
-            {
-                Kind::FloatMultiply
-            }
-            _ => Kind::FloatAdd,
-        },
+        }
         Op::VCvtss2sd | Op::VCvtsd2ss => Kind::FloatMultiply,
         Op::VCvtsi2ss32
         | Op::VCvtsi2ss64
@@ -528,7 +543,10 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
             {
                 flags |= instruction_flag::HEAD;
             }
-            let moves = matches!(uop.op, Op::Mov64 | Op::Mov32 | Op::VMov | Op::VMovZ | Op::VMovY);
+            let moves = matches!(
+                uop.op,
+                Op::Mov64 | Op::Mov32 | Op::VMov | Op::VMovZ | Op::VMovY
+            );
             let to_temporary = t.dst < 32 && info.writes_dst && is_temporary(uop.dst);
             let eliminated = uop.op == Op::Next
                 || uop.op == Op::Privileged
@@ -541,7 +559,7 @@ pub(crate) fn decode(block: &Block, p: &Parameters) -> (Vec<Timed>, Vec<Instruct
             if eliminated {
                 t.flags &= !(flag::EXECUTES | flag::TAKES_INTEGER | flag::TAKES_VECTOR);
             }
-            let free = eliminated && !(moves && !to_temporary);
+            let free = eliminated && (!moves || to_temporary);
             // A load and the operation on it, and an operation and its store, share a slot.
             let fused = p.micro_fusion != 0 && has_load && !info.loads && !info.stores && slots > 0;
             if !free && !fused {

@@ -160,9 +160,9 @@ impl Predictor {
             base,
         };
         let mask = self.tagged[0].len() as u64 - 1;
-        for n in 0..TABLES {
+        for (n, &length) in LENGTHS.iter().enumerate() {
             let hash =
-                mix(fold(path.history.bits, LENGTHS[n])
+                mix(fold(path.history.bits, length)
                     .wrapping_add(pc.wrapping_mul(2 * n as u64 + 3)));
             guess.index[n] = (hash & mask) as u32;
             guess.tag[n] = (hash >> 40) as u16 & 0xfff | 0x1000;
