@@ -2,7 +2,7 @@
 # then. Instructions that check alignment themselves raise #GP(0) at any time.
 # Intel SDM Vol. 3, "Interrupt 17-Alignment Check Exception (#AC)".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   2 bytes at 1: done
 #   4 bytes at 2: done

@@ -3,7 +3,7 @@
 # entry.
 # Intel SDM Vol. 3, "Error Handling", "Local Vector Table".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   at first: 0x0
 #   before the write: 0x0

@@ -2,7 +2,7 @@
 # priority; NMI; an interrupt that nobody takes; the same in x2APIC mode.
 # Intel SDM Vol. 3, "Issuing Interprocessor Interrupts", "Determining IPI Destination".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 4
 # expect:
 #   xAPIC: taken by processors 0, 1, 2, 3

@@ -3,7 +3,7 @@
 # that opens interrupts is interrupted by higher classes only.
 # Intel SDM Vol. 3, "Task and Processor Priorities", "Interrupt Acceptance for Fixed Interrupts".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   all at once
 #   events: interrupt 0x7f, interrupt 0x72, interrupt 0x55, interrupt 0x41

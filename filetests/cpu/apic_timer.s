@@ -2,7 +2,7 @@
 # 0 stop it; a change of mode; the divider.
 # Intel SDM Vol. 3, "APIC Timer".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   the count goes down: 0x1
 #   one-shot: events: interrupt 0x41

@@ -3,7 +3,7 @@
 # Intel SDM Vol. 2, "VMASKMOV", "VPMASKMOV", "VGATHERDPS/VGATHERQPS".
 # QEMU lets elements that a masked load does not select fault.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpu: x86-64-v3
 # expect:
 #   16 bytes before the end

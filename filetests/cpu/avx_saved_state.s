@@ -1,7 +1,7 @@
 # AVX state in the XSAVE family: where component 2 stands, when it counts as in use, how it becomes initial.
 # Intel SDM Vol. 1, "Managing State Using the XSAVE Feature Set".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpu: x86-64-v3
 # expect:
 #   CPUID.(0xD,0): EAX 7, EBX 576, ECX 832

@@ -3,7 +3,7 @@
 # Intel SDM Vol. 1, "Legacy SSE Instruction Encodings and the YMM Registers"; Vol. 2, "VZEROUPPER", "VZEROALL".
 # QEMU clears all sixteen registers in compatibility mode too.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpu: x86-64-v3
 # expect:
 #   XORPS: 0xffffffffffffffff 0xffffffffffffffff 0x0 0x0

@@ -4,7 +4,7 @@
 # Extended States".
 # QEMU lets CR0.EM decide too, and has no SIMD floating-point exceptions.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpu: x86-64-v3
 # expect:
 #   CR4.OSXSAVE = 0

@@ -6,7 +6,7 @@
 # QEMU 7.2 differs: it does not align the address to the length, misses an overlap when a second breakpoint
 # stands at the same place, and does not delay the trap of MOV SS.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   writes, 1 byte: +13/0xff1 +19/0xff1 +36/0xff1
 #   accesses, 1 byte: +10/0xff1 +13/0xff1 +19/0xff1 +32/0xff1 +36/0xff1 +40/0xff1

@@ -3,7 +3,7 @@
 # than one byte is no match with the first byte of another instruction.
 # Intel SDM Vol. 3, "Instruction-Breakpoint Exception Condition", "Debug Registers".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   none enabled:
 #   L0: +7/0xff1 +7/0xff1

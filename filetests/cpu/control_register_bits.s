@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 differs: it takes most reserved bits silently.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   cr0 bit 1 (MP): done
 #       changed: 1

@@ -3,7 +3,7 @@
 #
 # QEMU 7.2 differs: it keeps reserved bits of DR6 and DR7, and has no general detect.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   DR6 after reset: 0xffff0ff0
 #   DR7 after reset: 0x400

@@ -1,7 +1,7 @@
 # LAR, LSL, VERR, VERW: which descriptors they look at, by type, privilege and RPL.
 # Intel SDM Vol. 2, "LAR", "LSL", "VERR/VERW".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   CPL 0
 #   null: - -

@@ -6,7 +6,7 @@
 # QEMU 7.2 agrees but for the error codes of #NP: it has the vector times 16 in them, and no EXT for the
 # exception that came first.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   #DE, then #NP: #DF(0x0)
 #     RIP of the first: yes

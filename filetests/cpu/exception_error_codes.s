@@ -6,7 +6,7 @@
 # near branches to such addresses fault at the target, as on AMD's processors; a null SS with another
 # RPL than CPL is accepted; error codes of IDT entries are the vector times 16.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   div ecx: #DE
 #     at the instruction

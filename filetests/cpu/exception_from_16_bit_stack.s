@@ -2,7 +2,7 @@
 # a 64-bit stack, and IRET brings the segment back.
 # Intel SDM Vol. 3, "Stack Switching in IA-32e Mode".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   UD2: #UD
 #   SS then: yes

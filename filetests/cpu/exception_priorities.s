@@ -5,7 +5,7 @@
 #
 # QEMU 7.2 agrees but for LOCK, which it ignores, and XSETBV at CPL 3 without OSXSAVE, #GP(0) there.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   interrupt and instruction breakpoint: events: interrupt 0x41, d
 #   breakpoint and page fault of the fetch: events: d

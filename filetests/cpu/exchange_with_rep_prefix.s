@@ -2,7 +2,7 @@
 # repeat prefix in front means nothing.
 # Intel SDM Vol. 2, "One-byte Opcode Map" (90), "XCHG-Exchange Register/Memory with Register".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   RAX after F3 49 90: 0x2
 #   R8: 0x1

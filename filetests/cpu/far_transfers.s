@@ -2,7 +2,7 @@
 # without a change of privilege, and what they refuse.
 # Intel SDM Vol. 2, "JMP", "CALL", "RET"; Vol. 3, "IA-32e Mode Call Gates".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #     CS 0x8, return CS 0x8
 #   to KERNEL_CS: done

@@ -2,7 +2,7 @@
 # the second and RIP at the instruction. The next page may be anywhere in memory, and its change counts.
 # Intel SDM Vol. 3, "Page-Fault Exceptions".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   first: 0x44332211
 #   another second page: 0x66552211

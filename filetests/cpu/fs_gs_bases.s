@@ -3,7 +3,7 @@
 #
 # QEMU 7.2 lets WRFSBASE load an address that isn't canonical, and agrees otherwise.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   FS:[8]: 0x2222
 #   GS:[-8]: 0x1111

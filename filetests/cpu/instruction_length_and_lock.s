@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 ignores LOCK before most instructions.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   15 bytes: done
 #   16 bytes: #GP(0x0)

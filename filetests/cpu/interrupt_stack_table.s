@@ -5,7 +5,7 @@
 #
 # QEMU 7.2 has no EXT bit in the error code of the last case, as for other exceptions within exceptions.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPL 0, no IST
 #   top of the frame modulo 16: 0x0

@@ -2,7 +2,7 @@
 # the access; beyond the map's end nothing is allowed.
 # Intel SDM Vol. 1, "I/O Permission Bit Map".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   IOPL = 0
 #   IN AL, 0xe0: done

@@ -4,7 +4,7 @@
 # QEMU 7.2 differs: an RIP that is not canonical faults only after IRET; #NP instead of #SS for SS; L and
 # D together are accepted.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   RSP is loaded: yes
 #   RFLAGS: 0x8d7

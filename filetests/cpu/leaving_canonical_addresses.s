@@ -2,7 +2,7 @@
 # meant, before any page is looked at and before alignment is checked.
 # Intel SDM Vol. 1, "Canonical Addressing"; Vol. 2, "CLFLUSH", "ENTER", "FLD".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   8 bytes at 0x7ffffffffffc: #GP(0x0)
 #   written: #GP(0x0)

@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 does not check the pointers of PAE paging when CR3 is loaded.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   32-bit paging, 4 KiB: 0xaaaaaaaa
 #   32-bit paging, 4 MiB: 0xbbbbbbbb

@@ -3,7 +3,7 @@
 # Intel SDM Vol. 2, "MASKMOVDQU-Store Selected Bytes of Double Quadword". That quadwords are what is checked is
 # what AMD's processors do.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   at 8: done
 #   at 4: #AC(0x0)

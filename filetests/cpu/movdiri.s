@@ -2,7 +2,7 @@
 # prefix are #UD.
 # Intel SDM Vol. 2, "MOVDIRI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPUID MOVDIRI: 0x1
 #   32 bits: 0xffffffff55667788

@@ -2,7 +2,7 @@
 # refused write changes nothing.
 # Intel SDM Vol. 2, "WRMSR"; Vol. 3, "Memory Cache Control", "Local APIC"; Vol. 4.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   LSTAR canonical: done
 #   LSTAR not canonical: #GP(0x0)

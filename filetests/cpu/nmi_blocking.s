@@ -2,7 +2,7 @@
 # belongs to an exception inside the handler. IF doesn't hold NMIs back.
 # Intel SDM Vol. 3, "Nonmaskable Interrupt (NMI)", "Handling Multiple NMIs".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: (, )
 #   two more while in the handler

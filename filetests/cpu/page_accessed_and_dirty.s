@@ -2,7 +2,7 @@
 # too; an access that faults sets none in the entry that refuses it, and D is never set by a read.
 # Intel SDM Vol. 3, "Accessed and Dirty Flags".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   entries of the page, its table, its directory, its pointer table
 #   nothing: - - - A

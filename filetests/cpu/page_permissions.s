@@ -2,7 +2,7 @@
 # was present, 1 it was a write, 2 at CPL 3, 4 a fetch.
 # Intel SDM Vol. 3, "Access Rights", "Page-Fault Exceptions".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   CR0.WP = 1: read, write, fetch, then the same at CPL 3
 #   not present: #PF(0x0) #PF(0x2) #PF(0x10), #PF(0x4) #PF(0x6) #PF(0x14)

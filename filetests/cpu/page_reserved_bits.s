@@ -5,7 +5,7 @@
 #
 # QEMU 7.2 has 52 physical-address bits, so the first two cases differ there.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   MAXPHYADDR: 46
 #   page, bit 46: #PF(0x9)

@@ -2,7 +2,7 @@
 # large page, and an access that crosses from one page into another.
 # Intel SDM Vol. 3, "4-Level Paging and 5-Level Paging".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   4 KiB, across: 0xddeeff0011223344
 #   across, the second not present: #PF(0x0)

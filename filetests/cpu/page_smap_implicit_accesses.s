@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 lets RFLAGS.AC lift SMAP for the implicit accesses, too.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SMAP = 0: done
 #   SMAP = 1, AC = 1: #PF(0x1)

@@ -2,7 +2,7 @@
 # unless RFLAGS.AC is set. User code is not affected. STAC and CLAC are #UD at CPL 3.
 # Intel SDM Vol. 3, "Access Rights".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   neither
 #   read: done

@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 differs: it checks no limits of data accesses, and the test goes astray there.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   DIV by 0: #DE
 #   INTO with OF: #OF

@@ -4,7 +4,7 @@
 #
 # QEMU 7.2 differs: it checks no limits of data accesses.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   1000:2345: 0x11223344
 #   1234:0005: 0x11223344

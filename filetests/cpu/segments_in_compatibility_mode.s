@@ -4,7 +4,7 @@
 #
 # QEMU 7.2's TCG checks no limits and no types of data accesses.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   limit 15, byte at 15: done
 #   byte at 16: #GP(0x0)

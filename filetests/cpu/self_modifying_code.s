@@ -3,7 +3,7 @@
 # its address.
 # Intel SDM Vol. 3, "Handling Self- and Cross-Modifying Code".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # cpus: 2
 # expect:
 #   as written: 0x1

@@ -2,7 +2,7 @@
 # the shadow lets none in. POPF has no shadow.
 # Intel SDM Vol. 2, "STI", "POPF".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   STI: 2
 #   STI, STI: 2

@@ -5,7 +5,7 @@
 #
 # QEMU 7.2 skips the trap of PAUSE.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   plain: +1/0x4ff0 +4/0x4ff0 +9/0x4ff0
 #   POPF sets TF: +7/0x4ff0 +8/0x4ff0

@@ -2,7 +2,7 @@
 # spinlock with XCHG, and CMPXCHG16B. No count is lost.
 # Intel SDM Vol. 3, "Locked Atomic Operations".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # cpus: 4
 # limit: 100000000
 # expect:

@@ -3,7 +3,7 @@
 # alignment checks as without.
 # Intel SDM Vol. 2, "VCVTPS2PH", "VMASKMOV".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpu: x86-64-v3
 # expect:
 #   VCVTPS2PH [RBX]: #GP(0x0)

@@ -3,7 +3,7 @@
 # general registers after INIT.
 # Intel SDM Vol. 3, "MP Initialization for P6 Family and Later Processors", "Processor State After Reset".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 2
 # expect:
 #   turns: 0x1

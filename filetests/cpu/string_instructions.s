@@ -2,7 +2,7 @@
 # flags are afterwards. With RCX = 0 nothing happens, not even a fault.
 # Intel SDM Vol. 2, "MOVS", "STOS", "LODS", "CMPS", "SCAS", "REP".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   MOVSB by one place up: RCX 0x0, RSI 0xa, RDI 0xb, ZF 1, CF 0
 #       bytes: 0x0

@@ -2,7 +2,8 @@
 # had happened. RF is set in the saved flags in the middle.
 # Intel SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ"; Vol. 3, "Instruction-Breakpoint Exception Condition".
 #
-# engines: interpreter
+# engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   RCX 0x0, ZF 0, interrupted inside: 1, RF missing: 0
 #   RCX 0x0, ZF 0, interrupted inside: 1, RF missing: 0

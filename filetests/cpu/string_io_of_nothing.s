@@ -3,7 +3,7 @@
 # Intel SDM Vol. 2, "INS/INSB/INSW/INSD-Input from Port to String", "REP/REPE/REPZ/REPNE/REPNZ-Repeat String
 # Operation Prefix". That the permission comes first is what processors do; the manual shows no order.
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   REP INSB of nothing, not permitted: #GP(0x0)
 #   REP OUTSB of nothing, not permitted: #GP(0x0)

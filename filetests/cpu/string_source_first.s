@@ -3,7 +3,7 @@
 # Intel SDM Vol. 2, "MOVS/MOVSB/MOVSW/MOVSD/MOVSQ-Move Data From String to String", "CMPS". The order is what
 # processors do; the manual shows it only in the description of the operation.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   MOVSB, source not present, destination null: #PF(0x4)
 #   CMPSB: #PF(0x4)

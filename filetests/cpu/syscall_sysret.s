@@ -4,7 +4,7 @@
 # QEMU 7.2 differs: SYSRET to an address that is not canonical faults at the target, as on AMD's
 # processors; SYSCALL in compatibility mode works with CSTAR, as there.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SYSCALL without EFER.SCE: #UD
 #   SYSRET without EFER.SCE: #UD

@@ -3,7 +3,7 @@
 # for correctness: the former is never cached, the latter at worst faults once more.
 # Intel SDM Vol. 3, "Caching Translation Information".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   at first: a
 #   INVLPG: b

@@ -4,7 +4,7 @@
 #
 # QEMU 7.2's TCG has no PCIDs.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   PCIDE with CR3[11:0] not 0: #GP(0x0)
 #   PCIDE: done

@@ -1,7 +1,7 @@
 # An exception while a double fault is delivered shuts the processor down.
 # Intel SDM Vol. 3, "Interrupt 8-Double Fault Exception (#DF)".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   before
 #   [triple fault on processor 0]

@@ -1,7 +1,7 @@
 # A triple fault of one processor of several stops the machine, whichever it is.
 # Intel SDM Vol. 3, "Interrupt 8-Double Fault Exception (#DF)".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 2
 # expect:
 #   before

@@ -2,7 +2,7 @@
 # CR4.TSD and RDPMC without CR4.PCE are #GP(0) at CPL 3.
 # Intel SDM Vol. 3, "Control Registers".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SGDT: done
 #   SIDT: done

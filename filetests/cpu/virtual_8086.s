@@ -2,7 +2,7 @@
 # the stack and null afterwards; CLI, INT n and their kin are #GP(0) with IOPL < 3.
 # Intel SDM Vol. 3, "8086 Emulation".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   vector 13, IP 0x3, CS 0x700, FLAGS 0x20202, SS 0x600, DS on the stack 0x1234, DS 0x0
 #   vector 13, IP 0x4, CS 0x700, FLAGS 0x20202, SS 0x600, DS on the stack 0x1234, DS 0x0

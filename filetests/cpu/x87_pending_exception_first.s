@@ -4,7 +4,7 @@
 # Intel SDM Vol. 1, "x87 FPU Exception Synchronization". That a pending exception comes before the segment's
 # check is what processors do.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   64 bits, page not present, FLD: #MF
 #   FNSTCW: #PF(0x2)

@@ -2,7 +2,7 @@
 # are zero; memory size, processors, command line.
 # QEMU, "QEMU Firmware Configuration (fw_cfg) Device".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # cpus: 2
 # memory: 24M
 # expect:

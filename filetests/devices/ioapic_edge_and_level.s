@@ -3,7 +3,7 @@
 # acceptance to EOI; a level that rose while masked interrupts when unmasked.
 # Intel 82093AA data sheet, "I/O Redirection Table Registers", "Interrupt Delivery".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   edge
 #   a rising edge: 0x1

@@ -2,7 +2,7 @@
 # non-specific EOI; edge-triggered lines by default, level-triggered ones by ELCR.
 # Intel 8259A data sheet, "Programming the 8259A"; 82371SB, "ELCR1, ELCR2".
 #
-# engines: interpreter, qemu
+# engines: interpreter, timing, qemu
 # expect:
 #   mask of the first: 0xff
 #   a masked line

@@ -3,7 +3,7 @@
 # Intel 8259A data sheet, "Interrupt Request (IR) inputs": an edge counts if the input stays high until the first
 # INTA. QEMU remembers the edge, so that it is no oracle here.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   quieted before it is acknowledged
 #   nothing is requested

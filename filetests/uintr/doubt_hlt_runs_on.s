@@ -3,7 +3,7 @@
 # user interrupt that is pending already is no reason to wake.
 # Intel SDM Vol. 2, "HLT"; Vol. 3, "User-Interrupt Notification Processing".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   HLT is over
 #   it took at least 4000 ticks: 1

@@ -2,7 +2,7 @@
 # docs/decisions/uintr-doubts.md.)
 # Intel SDM Vol. 3, "Processor State After Reset".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 2
 # expect:
 #   0x985: 0x30

@@ -1,7 +1,7 @@
 # CR4.UINTR = 0: RDMSR and WRMSR of the six MSRs work; the five instructions are #UD, at CPL 0 and 3.
 # Statement 1. Intel SDM Vol. 3, "Enumeration and Enabling of User Interrupts".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CR4.UINTR: 0x0
 #   WRMSR UINTR_RR: done

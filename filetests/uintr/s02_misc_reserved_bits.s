@@ -1,7 +1,7 @@
 # WRMSR of IA32_UINTR_MISC with a bit of 63:40 set is #GP(0), and the old value is kept.
 # Statement 2. Intel SDM Vol. 3, "User-Interrupt MSRs".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   WRMSR with bits 39:0: done
 #   WRMSR with bit 40: #GP(0x0)

@@ -2,7 +2,7 @@
 # bit 0 of the latter (SENDUIPI enable) is fine.
 # Statement 3. Intel SDM Vol. 3, "User-Interrupt MSRs".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   WRMSR UINTR_PD of 0x1040: done
 #   WRMSR UINTR_PD of 0x1001: #GP(0x0)

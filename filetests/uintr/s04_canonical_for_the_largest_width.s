@@ -3,7 +3,7 @@
 # refused when it is written; with LA57 the write would succeed and the first delivery fault.
 # Statement 4. Intel SDM Vol. 3, "User-Interrupt MSRs".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   linear-address bits: 48
 #   CPUID LA57: 0x0

@@ -1,7 +1,7 @@
 # RDMSR of IA32_UINTR_MISC has bit 63 clear whatever UIF is: UIF stands there in XSAVE images only.
 # Statement 5. Intel SDM Vol. 3, "User-Interrupt MSRs".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   UIF: 0x1
 #   IA32_UINTR_MISC: 0xec00000007

@@ -1,7 +1,7 @@
 # UITTSZ is the highest valid index, and the whole 64-bit register is compared with it.
 # Statement 6. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   UITTSZ = 0
 #   SENDUIPI 0: done

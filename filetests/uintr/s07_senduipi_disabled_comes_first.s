@@ -1,7 +1,7 @@
 # IA32_UINTR_TT[0] = 0: SENDUIPI is #UD, even with an index that would be #GP(0).
 # Statement 7. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SENDUIPI 3: #UD
 #   SENDUIPI -1: #UD

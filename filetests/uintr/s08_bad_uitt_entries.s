@@ -2,7 +2,7 @@
 # untouched.
 # Statement 8. Intel SDM Vol. 2, "SENDUIPI"; Vol. 3, "User-Interrupt Target Table".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   V = 0: SENDUIPI: #GP(0x0)
 #   upid: ON 0 SN 1 NV 0xec PIR 0x0

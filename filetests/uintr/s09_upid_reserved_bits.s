@@ -2,7 +2,7 @@
 # (Linux marks a blocked receiver with bit 7.)
 # Statement 9. Intel SDM Vol. 2, "SENDUIPI"; Vol. 3, "User Posted-Interrupt Descriptor".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   bit 2: #GP(0x0), PIR 0x0
 #   bit 3: #GP(0x0), PIR 0x0

@@ -1,7 +1,7 @@
 # ON = 1: the PIR bit is set and no IPI is sent. SN = 1: likewise, and ON stays 0.
 # Statement 10. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   upid: ON 1 SN 0 NV 0xec PIR 0x8
 #   IRR of 0xe0 and up: 0x0

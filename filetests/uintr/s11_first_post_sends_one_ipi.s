@@ -2,7 +2,7 @@
 # posts.
 # Statement 11. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 2
 # expect:
 #   upid: ON 0 SN 0 NV 0x41 PIR 0x0

@@ -3,7 +3,7 @@
 # descriptor. With CR0.WP = 0 the write succeeds.
 # Statement 12. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SENDUIPI: #PF(0x3)
 #   CR2 is in the descriptor: 1

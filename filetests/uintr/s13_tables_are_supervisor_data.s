@@ -3,7 +3,7 @@
 # help, since the accesses are implicit (see docs/decisions/uintr-doubts.md).
 # Statement 13. Intel SDM Vol. 2, "SENDUIPI"; Vol. 3, "Access Rights".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   UITT and UPID on supervisor pages
 #   SENDUIPI: done

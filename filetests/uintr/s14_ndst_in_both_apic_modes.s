@@ -2,7 +2,7 @@
 # 32 bits.
 # Statement 14. Intel SDM Vol. 3, "User Posted-Interrupt Descriptor".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 4
 # expect:
 #   xAPIC

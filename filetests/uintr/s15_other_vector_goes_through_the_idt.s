@@ -2,7 +2,7 @@
 # clears it, and later SENDUIPIs only post.
 # Statement 15. Intel SDM Vol. 3, "User-Interrupt Notification Identification".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   upid: ON 1 SN 0 NV 0x41 PIR 0x18
 #   events: interrupt 0x41

@@ -2,7 +2,7 @@
 # per change of ON from 0 to 1.
 # Statement 16. Intel SDM Vol. 2, "SENDUIPI" (the access to the UPID is atomic).
 #
-# engines: interpreter
+# engines: interpreter, timing
 # cpus: 3
 # limit: 20000000
 # expect:

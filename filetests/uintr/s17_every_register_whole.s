@@ -1,7 +1,7 @@
 # SENDUIPI takes any of the sixteen registers, RSP included, and all 64 bits of it.
 # Statement 17. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SENDUIPI rax = 0: done
 #   SENDUIPI rax = 2^32 + 0: #GP(0x0)

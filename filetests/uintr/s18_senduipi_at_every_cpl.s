@@ -1,7 +1,7 @@
 # SENDUIPI checks no privilege: it works at CPL 0, and at CPL 3.
 # Statement 18. Intel SDM Vol. 2, "SENDUIPI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   SENDUIPI 1 at CPL 0: done
 #   upid: ON 0 SN 1 NV 0xec PIR 0x2

@@ -3,7 +3,7 @@
 # waited behind it come at once.
 # Statement 19. Intel SDM Vol. 3, "User-Interrupt Notification Identification" and "Processing".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   upid: ON 1 SN 0 NV 0xec PIR 0x28
 #   IRR 0xe0 and up: 0x1800

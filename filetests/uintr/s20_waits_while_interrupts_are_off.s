@@ -2,7 +2,7 @@
 # instruction later.
 # Statement 20. Intel SDM Vol. 3, "User-Interrupt Notification Identification".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   upid: ON 1 SN 0 NV 0xec PIR 0x8
 #   IRR 0xe0 and up: 0x1000

@@ -3,7 +3,7 @@
 # Statement 21. Intel SDM Vol. 3, "User-Interrupt Notification Identification"; "Task Priority in IA-32e
 # Mode".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   TPR class 15
 #   upid: ON 1 SN 0 NV 0xec PIR 0x8

@@ -2,7 +2,7 @@
 # PIR not 0 moves it all the same; so does SN = 1, and SN stays.
 # Statement 22. Intel SDM Vol. 3, "User-Interrupt Notification Processing".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   ON = 1, PIR = 0
 #   upid: ON 0 SN 0 NV 0xec PIR 0x0

@@ -2,7 +2,7 @@
 # instruction.
 # Statement 23. Intel SDM Vol. 3, "User-Interrupt Delivery"; Vol. 2, "STUI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   upid: ON 0 SN 0 NV 0xec PIR 0x0
 #   events:

@@ -2,7 +2,7 @@
 # higher one comes first.
 # Statement 24. Intel SDM Vol. 3, "User-Interrupt Notification Processing" and "Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: user interrupt 3
 #   events: user interrupt 5, user interrupt 3

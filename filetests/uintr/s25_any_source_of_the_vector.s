@@ -1,7 +1,7 @@
 # Only the vector makes a notification: a self-IPI and the APIC timer do what SENDUIPI's IPI does.
 # Statement 25. Intel SDM Vol. 3, "User-Interrupt Notification Identification".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   self-IPI: events: user interrupt 7
 #   upid: ON 0 SN 0 NV 0xec PIR 0x0

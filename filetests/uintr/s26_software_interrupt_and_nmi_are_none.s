@@ -2,7 +2,7 @@
 # untouched.
 # Statement 26. Intel SDM Vol. 3, "User-Interrupt Notification Identification".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: interrupt 0xec
 #   upid: ON 0 SN 0 NV 0xec PIR 0x80

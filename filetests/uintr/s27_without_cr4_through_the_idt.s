@@ -2,7 +2,7 @@
 # and is delivered once CR4.UINTR is set again.
 # Statement 27. Intel SDM Vol. 3, "Enumeration and Enabling of User Interrupts".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: interrupt 0xec
 #   upid: ON 1 SN 0 NV 0xec PIR 0x80

@@ -2,7 +2,7 @@
 # register is unchanged.
 # Statement 28. Intel SDM Vol. 1, "User-Interrupt State"; Vol. 2, "XSAVES".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   IA32_UINTR_MISC before: 0xec0000000f
 #   IA32_UINTR_MISC after: 0xf

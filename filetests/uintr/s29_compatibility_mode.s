@@ -2,7 +2,7 @@
 # counts, not CS.L), but delivery waits until the thread is in 64-bit mode. STUI is #UD meanwhile.
 # Statement 29. Intel SDM Vol. 3, "User-Interrupt Delivery". See docs/decisions/uintr-doubts.md.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events before: 0x0
 #   upid: ON 0 SN 0 NV 0xec PIR 0x0

@@ -3,7 +3,7 @@
 # dismissed at the APIC already.
 # Statement 30. Intel SDM Vol. 3, "User-Interrupt Notification Processing".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   at CPL 0: #PF(0x2)
 #   CR2: yes

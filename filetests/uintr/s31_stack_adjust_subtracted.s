@@ -2,7 +2,7 @@
 # RSP + 24 is the old RSP, and the red zone below the old RSP is untouched.
 # Statement 31. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   RSP after UIRET: yes
 #   RSP in the handler: yes

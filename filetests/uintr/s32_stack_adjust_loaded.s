@@ -2,7 +2,7 @@
 # even if that is no address at all.
 # Statement 32. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   RSP after UIRET: yes
 #   RSP in the frame: yes

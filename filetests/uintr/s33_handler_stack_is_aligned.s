@@ -2,7 +2,7 @@
 # UISTACKADJUST, subtracted or loaded.
 # Statement 33. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   user code ended with #PF(0x7)
 #   user code ended with #PF(0x7)

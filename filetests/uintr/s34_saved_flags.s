@@ -3,7 +3,7 @@
 # is shown by a breakpoint at its first instruction.
 # Statement 34. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   saved RFLAGS: 0x254703
 #   RFLAGS in the handler: 0x244603

@@ -1,7 +1,7 @@
 # The vector pushed is the highest bit of UIRR; only that bit is cleared; UIF becomes 0.
 # Statement 35. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   vector 63, UIF 0, UIRR: 0x40000000011
 #   vector 42, UIF 0, UIRR: 0x11

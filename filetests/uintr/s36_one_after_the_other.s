@@ -2,7 +2,7 @@
 # instruction is executed.
 # Statement 36. Intel SDM Vol. 3, "User-Interrupt Delivery"; Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: user interrupt 5, e, user interrupt 3, e, user interrupt 1, e, u
 #   deliveries at the first instruction: 3

@@ -2,7 +2,7 @@
 # user interrupt comes when the thread is at CPL 3 in 64-bit mode with UIF = 1.
 # Statement 37. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPL 0
 #   UIF 1, UIRR: 0x80

@@ -4,7 +4,8 @@
 # be seen from a program: in that shadow no notification is taken either.)
 # Statement 38. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   before MOV SS: sometimes
 #   after MOV SS: never

@@ -2,7 +2,7 @@
 # IF is 0.
 # Statement 39. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: user interrupt 7
 #   saved RFLAGS: 0x3002

@@ -2,7 +2,7 @@
 # this order, all before the first user instruction.
 # Statement 40. Intel SDM Vol. 3, "Priority Among Concurrent Events"; "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: NMI, interrupt 0x41, user interrupt 7, u
 #   saved RIP of the user interrupt: yes

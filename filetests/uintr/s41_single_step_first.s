@@ -3,7 +3,7 @@
 # instruction runs, then #DB.
 # Statement 41. Intel SDM Vol. 3, "Priority Among Concurrent Events"; "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: a, user interrupt 7, b, c, d
 #   TF in the frame: 0x100

@@ -2,7 +2,7 @@
 # unchanged. Once the page is mapped and the fault has returned, the user interrupt arrives, once.
 # Statement 42. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   error code: 0x6
 #   CR2 is the first push: yes

@@ -2,7 +2,7 @@
 # a frame on the stack.
 # Statement 43. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   user code ended with #PF(0x15)
 #   RIP: 0x0

@@ -2,7 +2,7 @@
 # at 0.
 # Statement 44. Intel SDM Vol. 3, "User-Interrupt Delivery" (the layout of the frame).
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   user code ended with #PF(0x15)
 #   RIP: 0x0

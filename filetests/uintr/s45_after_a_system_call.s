@@ -2,7 +2,7 @@
 # instruction after SYSCALL as saved RIP.
 # Statement 45. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: u, s, user interrupt 7, n
 #   SYSRET: saved RIP: yes

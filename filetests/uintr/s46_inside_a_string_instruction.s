@@ -2,7 +2,8 @@
 # saved flags, RCX, RSI and RDI have partly advanced; after UIRET it goes on and copies everything.
 # Statement 46. Intel SDM Vol. 3, "User-Interrupt Delivery"; Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 #
-# engines: interpreter
+# engines: interpreter, timing
+# ticks: instructions
 # expect:
 #   interrupted inside
 #   RSI has advanced as far: yes

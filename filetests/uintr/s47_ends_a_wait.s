@@ -1,7 +1,7 @@
 # UMWAIT and TPAUSE at CPL 3 end with the notification; the saved RIP is after the instruction.
 # Statement 47. Intel SDM Vol. 2, "UMWAIT", "TPAUSE"; Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   TPAUSE: events: user interrupt 7
 #   saved RIP: yes

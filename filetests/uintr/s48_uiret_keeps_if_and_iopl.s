@@ -2,7 +2,7 @@
 # as they are, whatever the frame says.
 # Statement 48. Intel SDM Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPL 3, IF = 1, IOPL = 0
 #   frame has 0xfffffffffffffeff, RFLAGS: 0x244ed7

@@ -2,7 +2,7 @@
 # is not mapped is #PF; one at an address that is not canonical is #SS(0).
 # Statement 49. Intel SDM Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   RIP is not canonical
 #   user code ended with #GP(0x0)

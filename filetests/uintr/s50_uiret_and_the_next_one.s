@@ -2,7 +2,7 @@
 # though no instruction was executed there.
 # Statement 50. Intel SDM Vol. 2, "UIRET"; Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   events: user interrupt 7, t
 #   RIP in the frame: yes

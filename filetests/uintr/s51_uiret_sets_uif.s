@@ -2,7 +2,7 @@
 # sets UIF whatever that bit is. This machine's default processor, like Sapphire Rapids, is without.
 # Statement 51. Intel SDM Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPUID flexible UIRET: 0x0
 #   frame has 2, UIF: 0x1

@@ -1,7 +1,7 @@
 # The RSP in the frame may be unaligned, or no address at all: UIRET doesn't look at it.
 # Statement 52. Intel SDM Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   RSP: 0x1
 #   RSP: 0xffffffffffffffff

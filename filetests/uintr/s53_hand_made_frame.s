@@ -2,7 +2,7 @@
 # is a jump that also loads RSP and flags. CPL and selectors stay.
 # Statement 53. Intel SDM Vol. 2, "UIRET".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPL 0
 #   status flags: 0x8d7

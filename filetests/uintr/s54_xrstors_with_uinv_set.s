@@ -3,7 +3,7 @@
 # the component instead (XSTATE_BV[14] = 0) does not look at UINV (see docs/decisions/uintr-doubts.md).
 # Statement 54. Intel SDM Vol. 1, "User-Interrupt State"; Vol. 2, "XRSTORS".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   XRSTORS: #GP(0x0)
 #   handler: 0x1000

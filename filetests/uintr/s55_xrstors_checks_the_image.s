@@ -3,7 +3,7 @@
 # fault.
 # Statement 55. Intel SDM Vol. 1, "User-Interrupt State"; Vol. 2, "XRSTORS".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   a good one: done
 #       UINV 0xf0, UIF 0

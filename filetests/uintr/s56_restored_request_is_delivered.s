@@ -2,7 +2,7 @@
 # CPL 3.
 # Statement 56. Intel SDM Vol. 1, "User-Interrupt State".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   UIRR: 0x0
 #   events:

@@ -3,7 +3,7 @@
 # and XSTATE_BV[14] is 0; UIF alone makes it not initial.
 # Statement 57. Intel SDM Vol. 1, "User-Interrupt State".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   CPUID.(0xD,14): EAX 48, EBX 0, ECX 1
 #   initial

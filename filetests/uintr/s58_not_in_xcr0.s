@@ -1,7 +1,7 @@
 # Component 14 is a supervisor one: XCR0[14] can't be set, IA32_XSS[14] can.
 # Statement 58. Intel SDM Vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   XCR0: 0x1
 #   XCR0[14]: #GP(0x0)

@@ -2,7 +2,7 @@
 # UIF in CF and clears ZF, SF, OF, PF and AF.
 # Statement 59. Intel SDM Vol. 2, "CLUI", "STUI", "TESTUI".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   status flags afterwards, all set before and none set
 #   clui: 0x8d5, 0x0

@@ -1,7 +1,7 @@
 # UIF is unchanged by SYSCALL and SYSRET, by exceptions, interrupts and IRET.
 # Statement 60. Intel SDM Vol. 3, "User-Interrupt Delivery".
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   UIF: 0x1
 #     in SYSCALL: 0x1

@@ -104,6 +104,14 @@ pub trait Platform {
     /// processor changed when the next event is or who runs (a timer was set, an IPI was sent,
     /// the machine was powered off). Asking clears it.
     fn take_reschedule(&mut self) -> bool;
+
+    /// Whether anybody wants to know of marks of regions of interest.
+    fn watches_marks(&self) -> bool {
+        false
+    }
+
+    /// `cpu` passes a mark of a region of interest: its beginning, or its end.
+    fn mark(&mut self, _cpu: CpuIndex, _begins: bool) {}
 }
 
 /// A platform with nothing on it, for processors alone: reads give ones as on an empty bus, writes are lost, and no

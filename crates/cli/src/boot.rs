@@ -9,6 +9,7 @@ use crate::pace::Pace;
 use crate::report::Meter;
 use crate::sink::Sink;
 use crate::terminal::RawMode;
+use crate::timing::Timed;
 use crate::{console, internal_error, size, terminal};
 use clap::{Args, ValueEnum};
 use ring3_arch::CpuIndex;
@@ -112,9 +113,13 @@ struct Loaded {
 pub fn execute(options: &Options, began: Instant) -> Result<u8> {
     let inbox = Inbox::with_signals()
         .map_err(|error| Failure::new(format!("cannot receive signals: {error}")))?;
-    let machine = prepare(options)?;
+    let mut timed = Timed::new(&options.machine)?;
+    let mut machine = prepare(options)?;
+    if let Some(timed) = &mut timed {
+        timed.attach(&mut machine);
+    }
     let meter = Meter::start(&machine, began);
-    let mut session = Session::new(machine, options, inbox, meter)?;
+    let mut session = Session::new(machine, timed, options, inbox, meter)?;
     let outcome = session.run();
     let Session {
         mut machine, meter, ..
@@ -255,6 +260,7 @@ fn read(what: &str, path: &Path) -> Result<Vec<u8>> {
 /// One boot, from the first instruction to the end.
 struct Session {
     machine: Machine,
+    timed: Option<Timed>,
     limit: u64,
     verbose: bool,
     options: MachineOptions,
@@ -278,6 +284,7 @@ struct Session {
 impl Session {
     fn new(
         machine: Machine,
+        timed: Option<Timed>,
         options: &Options,
         inbox: Arc<Inbox>,
         meter: Meter,
@@ -314,6 +321,7 @@ impl Session {
             keys: ConsoleKeys::new(raw.is_some()),
             stdout_is_terminal: streams.stdout == OutputKind::Terminal,
             machine,
+            timed,
             inbox,
             meter,
             raw,
@@ -338,7 +346,10 @@ impl Session {
                 true => BUDGET,
                 false => BUDGET_FEEDING,
             };
-            let stop = self.machine.run_briefly(self.limit, budget);
+            let mut stop = self.machine.run_briefly(self.limit, budget);
+            if let Some(timed) = &mut self.timed {
+                stop = timed.after_step(&mut self.machine, stop);
+            }
             internal_error::machine_at(self.machine.instructions());
             self.collect();
             match stop {

@@ -139,6 +139,7 @@ pub fn failure(stop: &Stop, machine: &Machine, console: &ConsoleTail) -> Failure
             .remedy(format!(
                 "Did the program power the machine off? Then that worked.{said}"
             )),
+        Stop::Mark { .. } => unreachable!("marks end no run"),
         Stop::Reset => Failure::new("the guest restarted its machine before its work was done")
             .remedy(format!(
                 "A kernel that crashes without a word does this, and so does a program that calls reboot.{said}"

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 pub enum Engine {
     /// Interprets cached blocks of micro-operations: the reference
     Interp,
+    /// Models a processor cycle by cycle: where the time goes; virtual time is cycles
+    Timing,
 }
 
 impl Engine {
@@ -18,6 +20,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::Interp => "interp",
+            Engine::Timing => "timing",
         }
     }
 }
@@ -68,6 +71,20 @@ pub struct MachineOptions {
     /// What executes the instructions
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Interp)]
     pub engine: Engine,
+
+    /// For --engine timing: the processor to model, one of `ring3 machine list` or a file [default: spr]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub machine: Option<String>,
+
+    /// For --engine timing: model only what stands between the marks of include/ring3.h
+    ///
+    /// The reference engine runs the rest. The only value is `marker`.
+    #[arg(long, value_name = "REGION")]
+    pub roi: Option<String>,
+
+    /// For --engine timing: do not count the first N instructions, only warm caches and predictors
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub warmup: Option<u64>,
 
     /// Seed of everything random in the machine: RDRAND, RDSEED, the entropy device
     ///

@@ -1,6 +1,6 @@
 //! The command `ring3`: the one layer that opens files, spawns threads and reads clocks.
 //!
-//! Each command has a file with its options and what it does: [`run`], [`boot`], [`guest`], [`pages`] for
+//! Each command has a file with its options and what it does: [`run`], [`boot`], [`stat`], [`machine`], [`guest`], [`pages`] for
 //! the texts of help and manual. They share the terminal ([`terminal`], [`keys`]), ring3's own words
 //! ([`console`]), what comes from outside while a machine runs ([`inbox`]) and the ways to fail ([`failure`],
 //! [`ending`], [`internal_error`]).
@@ -14,6 +14,7 @@ mod guest;
 mod inbox;
 mod internal_error;
 mod keys;
+mod machine;
 mod machine_options;
 mod manual;
 mod pace;
@@ -23,7 +24,9 @@ mod run;
 mod sink;
 mod size;
 mod snapshot;
+mod stat;
 mod terminal;
+mod timing;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{Failure, Result, status};
@@ -55,6 +58,8 @@ struct Cli {
 enum Command {
     Run(run::Options),
     Boot(boot::Options),
+    Stat(stat::Options),
+    Machine(machine::Options),
     Guest(guest::Options),
     Completions(manual::Completions),
     Man(manual::Manual),
@@ -97,6 +102,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(options) => run::execute(options, began),
         Command::Boot(options) => boot::execute(options, began),
+        Command::Stat(options) => stat::execute(options, began),
+        Command::Machine(options) => machine::execute(options),
         Command::Guest(options) => guest::execute(options),
         Command::Completions(options) => manual::completions(options),
         Command::Man(options) => manual::manual(options),

@@ -189,6 +189,45 @@ const RUN: &[Section] = &[
     ENVIRONMENT,
 ];
 
+const STAT: &[Section] = &[
+    Section {
+        title: "Examples",
+        content: Examples(&[
+            (
+                "ring3 stat ./program",
+                "The program on the default processor, and what was counted.",
+            ),
+            (
+                "ring3 stat --roi marker --warmup 100K bench.c",
+                "Only what stands between the marks of include/ring3.h, without its first instructions.",
+            ),
+            (
+                "ring3 stat --machine toy --format csv -o counters.csv ./program",
+                "Another processor, for a spreadsheet.",
+            ),
+        ]),
+    },
+    EXIT_STATUS_PLAIN,
+];
+
+const MACHINE: &[Section] = &[
+    Section {
+        title: "Examples",
+        content: Examples(&[
+            ("ring3 machine show spr", "Every number with its source."),
+            (
+                "ring3 machine diff xui-gem5 xui-gem5-tracked",
+                "In what two machines differ.",
+            ),
+            (
+                "ring3 machine check mine.toml",
+                "Whether a description of your own makes sense; errors name file, line and key.",
+            ),
+        ]),
+    },
+    EXIT_STATUS_PLAIN,
+];
+
 const BOOT: &[Section] = &[
     Section {
         title: "Keys",
@@ -345,6 +384,8 @@ fn sections(path: &[&str]) -> &'static [Section] {
         [] => RING3,
         ["run"] => RUN,
         ["boot"] => BOOT,
+        ["stat"] => STAT,
+        ["machine"] => MACHINE,
         ["guest"] => GUEST,
         ["completions"] => COMPLETIONS,
         ["man"] => MAN,
@@ -463,11 +504,18 @@ pub fn manual(
         }
     }
     roff.control("SH", ["SEE ALSO"]);
-    let others: Vec<String> = [[].as_slice(), &["run"], &["boot"], &["guest"]]
-        .into_iter()
-        .filter(|other| *other != path)
-        .map(|other| format!("{}(1)", command_page(other)))
-        .collect();
+    let others: Vec<String> = [
+        [].as_slice(),
+        &["run"],
+        &["boot"],
+        &["stat"],
+        &["machine"],
+        &["guest"],
+    ]
+    .into_iter()
+    .filter(|other| *other != path)
+    .map(|other| format!("{}(1)", command_page(other)))
+    .collect();
     roff.text([roman(others.join(", "))]);
     roff.to_writer(out)
 }

@@ -11,6 +11,7 @@ use crate::report::{Meter, ProgramReport};
 use crate::sink::Sink;
 use crate::snapshot::{BootFacts, Place};
 use crate::terminal::RawMode;
+use crate::timing::Timed;
 use crate::{console, internal_error, size, terminal};
 use clap::Args;
 use ring3_boot::{BootParameters, Bytes, KernelImage, MemoryMap, Module};
@@ -103,6 +104,18 @@ const OUTPUT_MAX: usize = 64 << 10;
 /// # Errors
 /// What the exit status table calls a failure.
 pub fn execute(options: &Options, began: Instant) -> Result<u8> {
+    execute_and_report(options, began, &mut |_| Ok(()))
+}
+
+/// The same, and gives what the timing engine has counted to `report`.
+///
+/// # Errors
+/// See [`execute`], and what `report` says.
+pub fn execute_and_report(
+    options: &Options,
+    began: Instant,
+    report: &mut dyn FnMut(&crate::timing::Report) -> Result<()>,
+) -> Result<u8> {
     let inbox = Inbox::with_signals()
         .map_err(|error| Failure::new(format!("cannot receive signals: {error}")))?;
     let streams = HostStreams::of_this_process();
@@ -126,10 +139,15 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
             console::say(detail);
         }
     }
-    let (machine, from_snapshot) = booted(options, &guest, remarks)?;
+    let mut timed = Timed::new(&options.machine)?;
+    let (mut machine, from_snapshot) = booted(options, &guest, remarks)?;
+    if let Some(timed) = &mut timed {
+        timed.attach(&mut machine);
+    }
     let mut meter = Meter::start(&machine, began);
     meter.from_snapshot = Some(from_snapshot);
     let mut run = Run::start(options, machine, inbox, &streams, &job, meter)?;
+    run.link.timed = timed;
     console::clear();
     let raw =
         match raw_wanted {
@@ -157,6 +175,9 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
         && is_worth_saying(outcome, streams.stderr)
     {
         console::say(&message);
+    }
+    if let Some(timed) = &mut run.link.timed {
+        report(&timed.finish(&mut run.link.machine))?;
     }
     if remarks && exit_status != 0 && matches!(outcome, Ok(End::Program(_))) {
         for name in job.left_behind() {
@@ -415,6 +436,7 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
 /// A machine and the host's end of the run protocol, with the wires between them.
 struct Link {
     machine: Machine,
+    timed: Option<Timed>,
     session: Session,
     verbose: bool,
     tail: ConsoleTail,
@@ -424,6 +446,7 @@ impl Link {
     fn new(machine: Machine, session: Session, verbose: bool) -> Link {
         Link {
             machine,
+            timed: None,
             session,
             verbose,
             tail: ConsoleTail::default(),
@@ -440,7 +463,10 @@ impl Link {
                 self.session.sent(port, taken);
             }
         }
-        let stop = self.machine.run_briefly(limit, BUDGET);
+        let mut stop = self.machine.run_briefly(limit, BUDGET);
+        if let Some(timed) = &mut self.timed {
+            stop = timed.after_step(&mut self.machine, stop);
+        }
         internal_error::machine_at(self.machine.instructions());
         let mut events = Vec::new();
         while let Some(output) = self.machine.take_output() {

@@ -161,6 +161,14 @@ pub trait Memory {
     /// A named step of a user interrupt is about to happen.
     fn user_interrupt_step(&mut self, _step: ring3_uintr::Step) {}
 
+    /// A mark of a region of interest is passed.
+    ///
+    /// # Errors
+    /// [`Stop`], if that must be seen from outside at once.
+    fn mark(&mut self, _begins: bool) -> Result<(), Stop> {
+        Ok(())
+    }
+
     /// The guest-physical address behind a data address that was just accessed.
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys>;
 }
@@ -267,6 +275,35 @@ impl<'a> FunctionalMemory<'a> {
     #[inline(always)]
     pub fn tlb(&mut self) -> &mut Tlb {
         self.tlb
+    }
+
+    /// RAM with its layout.
+    #[inline(always)]
+    pub fn whole_ram(&self) -> &Ram {
+        self.ram
+    }
+
+    /// Whether anybody wants to know of marks of regions of interest.
+    pub fn watches_marks(&self) -> bool {
+        self.platform.watches_marks()
+    }
+
+    /// What address translation depends on, as of the last [`Memory::configure`].
+    #[inline(always)]
+    pub fn paging(&self) -> &PagingState {
+        &self.paging
+    }
+
+    /// A store of `bytes` at RAM offset `offset`, translated earlier, becomes visible.
+    #[inline]
+    pub fn store_in_ram(&mut self, offset: u64, bytes: &[u8]) {
+        if self.code.is_code_page(offset) {
+            self.code.written(offset, bytes.len() as u64);
+        }
+        let at = offset as usize;
+        if let Some(place) = self.ram.bytes_mut().get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
     }
 
     /// The map of translated code.
@@ -906,6 +943,18 @@ impl Memory for FunctionalMemory<'_> {
 
     fn read_physical(&mut self, address: GuestPhys) -> u64 {
         self.ram.read_u64(address).unwrap_or(0)
+    }
+
+    fn mark(&mut self, begins: bool) -> Result<(), Stop> {
+        if !self.platform.watches_marks() {
+            return Ok(());
+        }
+        if !self.solo {
+            return Err(self.stop(StopReason::Restart));
+        }
+        self.touched = true;
+        self.platform.mark(self.cpu, begins);
+        Ok(())
     }
 
     fn physical(&mut self, address: GuestVirt) -> Option<GuestPhys> {

@@ -2,8 +2,9 @@
 
 use crate::header::{Engine, Filetest};
 use crate::qemu;
-use crate::run::{Manner, Run, run};
+use crate::run::{Manner, On, Run, run};
 use crate::toolchain::Toolchain;
+use ring3_timing::TimeBase;
 use similar::TextDiff;
 use std::fmt;
 
@@ -66,7 +67,7 @@ fn run_on_machine(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String>
     let image = toolchain
         .build(&test.name, &test.path)
         .map_err(|e| e.to_string())?;
-    let first = run(&image, &test.header, Manner::Whole)?;
+    let first = run(&image, &test.header, Manner::Whole, On::Interpreter)?;
     let agrees = |second: &Run, how: &str| {
         if second.text != first.text {
             let diff = diff(&first.text, &second.text);
@@ -83,19 +84,55 @@ fn run_on_machine(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String>
         }
         Ok(())
     };
-    let again = run(&image, &test.header, Manner::Whole)?;
+    let again = run(&image, &test.header, Manner::Whole, On::Interpreter)?;
     agrees(&again, "Run a second time,")?;
     if test.header.cpus == 1 {
         let save_at = first.instructions / 2;
-        let broken = run(&image, &test.header, Manner::Broken { save_at })?;
+        let broken = run(
+            &image,
+            &test.header,
+            Manner::Broken { save_at },
+            On::Interpreter,
+        )?;
         agrees(&broken, "Saved, restored, and run in small pieces,")?;
     }
     Ok(first)
 }
 
+/// Runs `test` on the timing engine, in all the ways that must come to the same.
+fn run_timed(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String> {
+    // The image of the same name may be in use.
+    let name = format!("timing/{}", test.name);
+    let image = toolchain
+        .build(&name, &test.path)
+        .map_err(|e| e.to_string())?;
+    let header = &test.header;
+    let reference = run(&image, header, Manner::Whole, On::Interpreter)?;
+    let on = On::Timing(TimeBase::Instructions);
+    let timed = run(&image, header, Manner::Whole, on)?;
+    if timed.text != reference.text {
+        let diff = diff(&reference.text, &timed.text);
+        return Err(format!("The timing engine printed something else:\n{diff}"));
+    }
+    if timed.instructions != reference.instructions || timed.digest != reference.digest {
+        return Err(format!(
+            "On the timing engine the machine was in another state at the end, though the program \
+             printed the same ({} and {} instructions). Of time and processors:\n{}",
+            reference.instructions,
+            timed.instructions,
+            diff(&reference.state, &timed.state)
+        ));
+    }
+    if header.ticks_are_instructions {
+        return Ok(timed);
+    }
+    run(&image, header, Manner::Whole, On::Timing(TimeBase::Cycles))
+}
+
 fn run_on(test: &Filetest, engine: Engine, toolchain: &Toolchain) -> Result<String, String> {
     match engine {
         Engine::Interpreter => run_on_machine(test, toolchain).map(|run| run.text),
+        Engine::Timing => run_timed(test, toolchain).map(|run| run.text),
         Engine::Qemu => {
             // The image of the same name may be in use.
             let name = format!("{}.qemu", test.name);
@@ -136,7 +173,7 @@ pub fn check(test: &Filetest, engine: Engine, toolchain: &Toolchain) -> Result<(
 /// Why it could not be run or written. Runs that disagree with each other are not blessed, nor is
 /// what an oracle says.
 pub fn bless(test: &Filetest, engine: Engine, toolchain: &Toolchain) -> Result<(), Failure> {
-    if engine.is_oracle() {
+    if engine != Engine::Interpreter {
         return check(test, engine, toolchain);
     }
     let failed = |reason: String| failure(test, engine, reason);

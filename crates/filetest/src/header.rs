@@ -23,18 +23,22 @@ use thiserror::Error;
 pub enum Engine {
     /// The machine with its reference engine.
     Interpreter,
+    /// The machine with its timing engine: the same run as the reference's where a tick is an
+    /// instruction, the same text where it is a cycle.
+    Timing,
     /// QEMU's TCG, as a foreign oracle: for programs without user interrupts.
     Qemu,
 }
 
 impl Engine {
     /// All of them.
-    pub const ALL: [Engine; 2] = [Engine::Interpreter, Engine::Qemu];
+    pub const ALL: [Engine; 3] = [Engine::Interpreter, Engine::Timing, Engine::Qemu];
 
     /// Its name in headers.
     pub const fn name(self) -> &'static str {
         match self {
             Engine::Interpreter => "interpreter",
+            Engine::Timing => "timing",
             Engine::Qemu => "qemu",
         }
     }
@@ -67,6 +71,9 @@ pub struct Header {
     /// `limit`: instructions of all processors together before the test counts as hanging. Ten
     /// million if not given.
     pub instructions_max: u64,
+    /// `ticks: instructions`: the program counts on a tick being an instruction, and is not run where
+    /// ticks are cycles. `either` if not given.
+    pub ticks_are_instructions: bool,
 }
 
 /// A filetest, read.
@@ -135,7 +142,9 @@ fn parse_engines(value: &str) -> Result<Vec<Engine>, String> {
         .map(|name| {
             let name = name.trim();
             let known = Engine::ALL.into_iter().find(|e| e.name() == name);
-            known.ok_or_else(|| format!("there is no engine `{name}`; there are interpreter, qemu"))
+            known.ok_or_else(|| {
+                format!("there is no engine `{name}`; there are interpreter, timing, qemu")
+            })
         })
         .collect()
 }
@@ -164,11 +173,19 @@ fn set(header: &mut Header, key: &str, value: &str) -> Result<(), String> {
         }
         "seed" => header.seed = parse_number(value)?,
         "limit" => header.instructions_max = parse_number(value)?,
+        "ticks" => {
+            header.ticks_are_instructions = match value {
+                "instructions" => true,
+                "either" => false,
+                _ => return Err(format!("`{value}`: ticks are `instructions`, or `either`")),
+            }
+        }
         "boot" if value == "multiboot" => {}
         "boot" => return Err(format!("`{value}`: filetests boot by `multiboot` only")),
         _ => {
             return Err(format!(
-                "unknown key `{key}`; there are engines, cpus, cpu, memory, seed, limit, boot, expect \
+                "unknown key `{key}`; there are engines, cpus, cpu, memory, seed, limit, ticks, boot, \
+                 expect \
                  (prose must not begin with a lower-case word and a colon)"
             ));
         }
@@ -204,6 +221,7 @@ impl Filetest {
             memory_bytes: 16 << 20,
             seed: 1,
             instructions_max: 10_000_000,
+            ticks_are_instructions: false,
         };
         let error = |line: usize, message: String| HeaderError {
             path: path.display().to_string(),

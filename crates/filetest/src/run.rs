@@ -4,6 +4,7 @@ use crate::header::Header;
 use ring3_arch::CpuIndex;
 use ring3_boot::{BootParameters, KernelImage, MemoryMap};
 use ring3_machine::{Machine, MachineConfig, Stop};
+use ring3_timing::{Description, TimeBase};
 use std::path::Path;
 
 /// A program that prints more than this is broken.
@@ -21,6 +22,15 @@ pub struct Run {
     pub digest: Option<u64>,
     /// The processors and the time as text, to see in what two runs differ.
     pub state: String,
+}
+
+/// What the machine runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The reference engine.
+    Interpreter,
+    /// The timing engine, with this unit of virtual time.
+    Timing(TimeBase),
 }
 
 /// How the machine is driven.
@@ -43,7 +53,7 @@ const PIECE: u64 = 997;
 ///
 /// # Errors
 /// An image that cannot be booted, or a host that refuses what the machine needs.
-pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String> {
+pub fn run(image: &Path, header: &Header, manner: Manner, on: On) -> Result<Run, String> {
     let config = MachineConfig {
         cpus: header.cpus,
         cpu: header.cpu,
@@ -66,6 +76,11 @@ pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String>
     let mut machine = Machine::new(config).map_err(|e| e.to_string())?;
     machine.apply(&boot).map_err(|e| e.to_string())?;
 
+    if let On::Timing(time_base) = on {
+        let description = Description::shipped("spr").expect("it is shipped");
+        machine.use_timing(&description.parameters(), time_base);
+    }
+
     let mut output = Vec::new();
     let limit = header.instructions_max;
     let stop = match manner {
@@ -76,6 +91,7 @@ pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String>
             run_until(&mut machine, limit, PIECE, &mut output)
         }
     };
+    machine.settle();
     let mut text = String::from_utf8_lossy(&output).replace("\r\n", "\n");
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -101,6 +117,7 @@ fn run_until(machine: &mut Machine, limit: u64, piece: u64, output: &mut Vec<u8>
         }
         match stop {
             Stop::Output if output.len() <= OUTPUT_MAX => {}
+            Stop::Mark { .. } => {}
             Stop::InstructionLimit if machine.instructions() < limit => {}
             stop => return stop,
         }
@@ -140,6 +157,7 @@ fn ending(stop: &Stop) -> String {
         Stop::PowerOff(Some(status)) => format!("[exit {status}]\n"),
         Stop::Idle => "[every processor waits, and nothing will wake one]\n".into(),
         Stop::Reset => "[reset]\n".into(),
+        Stop::Mark { .. } => unreachable!("marks are passed over"),
         Stop::TripleFault(cpu) => format!("[triple fault on processor {}]\n", cpu.0),
         Stop::InstructionLimit => "[the instruction limit was reached]\n".into(),
         Stop::Output => "[the program prints too much]\n".into(),

@@ -704,6 +704,8 @@ ops! {
     BranchZero => branch(A);
     /// The opposite.
     BranchNotZero => branch(A);
+    /// A mark of a region of interest: its beginning (`y` = 1) or end; changes nothing.
+    Mark => routine();
     /// Raises exception `y` with error code `imm`.
     Raise => system();
     /// The instruction is advertised but not implemented: stops the machine.

@@ -2,13 +2,15 @@
 //! gives each of them its turn.
 //!
 //! Rooms: [`config`] (what to build), `platform` (devices joined with local APICs), [`machine`] (the
-//! loop), `host` (what a host program needs besides), `pc` (which devices stand where), `boot` (applies a boot image), `snapshot` (saves and
+//! loop), `host` (what a host program needs besides),
+//! `engine` (which engine runs it), `pc` (which devices stand where), `boot` (applies a boot image), `snapshot` (saves and
 //! restores the whole machine).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod boot;
 pub mod config;
+mod engine;
 mod host;
 mod log;
 pub mod machine;

@@ -1,6 +1,7 @@
 //! The loop.
 
 use crate::config::MachineConfig;
+use crate::engine::Timing;
 use crate::log::Warnings;
 use crate::pc::{self, PciHandles};
 use crate::platform::{Chipset, local_apics};
@@ -38,6 +39,11 @@ pub enum Stop {
     TripleFault(CpuIndex),
     /// Every processor waits and no event is scheduled: only input can change that.
     Idle,
+    /// A mark of a region of interest was passed; see [`Machine::stop_at_marks`].
+    Mark {
+        /// Its beginning, else its end.
+        begins: bool,
+    },
     /// An advertised instruction is not implemented.
     Unimplemented {
         /// On which processor.
@@ -87,6 +93,7 @@ pub struct Machine {
     pub(crate) ram: Ram,
     pub(crate) code: CodeMap,
     pub(crate) store: BlockStore,
+    pub(crate) timing: Option<Box<Timing>>,
     pub(crate) chipset: Chipset,
     handles: PciHandles,
     pub(crate) now: Ticks,
@@ -123,6 +130,7 @@ impl Machine {
             code: CodeMap::new(ram.layout().size()),
             ram,
             store: BlockStore::new(),
+            timing: None,
             chipset,
             handles,
             now: Ticks(0),
@@ -257,11 +265,17 @@ impl Machine {
         if self.chipset.reset {
             return Some(Stop::Reset);
         }
+        if let Some(begins) = self.chipset.mark.take() {
+            return Some(Stop::Mark { begins });
+        }
         (self.instructions >= limit).then_some(Stop::InstructionLimit)
     }
 
     /// Gives every processor one turn and time the chance to pass.
     pub(crate) fn round(&mut self, limit: u64) -> Option<Stop> {
+        if self.counts_cycles() {
+            return self.timed_round(limit);
+        }
         let due = self.chipset.next_deadline();
         if due <= self.now && self.round.is_none() {
             let mut dma = RamDma {
@@ -394,6 +408,9 @@ impl Machine {
     }
 
     fn slice(&mut self, n: usize, end: Ticks) -> ring3_interpreter::Outcome {
+        if self.is_timed() {
+            return self.timed_slice(n, end);
+        }
         let cpu = &mut self.cpus[n];
         let mut memory = FunctionalMemory::new(
             cpu,
@@ -408,7 +425,7 @@ impl Machine {
         outcome
     }
 
-    fn unimplemented(&mut self, n: usize) -> Stop {
+    pub(crate) fn unimplemented(&mut self, n: usize) -> Stop {
         let cpu = &self.cpus[n];
         let (rip, linear) = (cpu.rip(), cpu.linear_rip());
         let size = cpu.code_mode().size;

@@ -104,6 +104,10 @@ pub(crate) struct Chipset {
     pub warnings: Warnings,
     pub power_off: Option<Option<u32>>,
     pub reset: bool,
+    /// Whether a mark of a region of interest ends the run.
+    pub stops_at_marks: bool,
+    /// One was passed: its beginning, or its end.
+    pub mark: Option<bool>,
 }
 
 impl Chipset {
@@ -121,6 +125,8 @@ impl Chipset {
             warnings: Warnings::default(),
             power_off: None,
             reset: false,
+            stops_at_marks: false,
+            mark: None,
         };
         chipset.refresh_routes();
         chipset
@@ -517,6 +523,15 @@ impl Platform for Chipset {
         let mut effects = Effects::new();
         self.apic(cpu).set_tsc_offset(now, offset, &mut effects);
         self.carry_out(effects);
+    }
+
+    fn watches_marks(&self) -> bool {
+        self.stops_at_marks
+    }
+
+    fn mark(&mut self, _cpu: CpuIndex, begins: bool) {
+        self.mark = Some(begins);
+        self.reschedule = true;
     }
 
     fn take_reschedule(&mut self) -> bool {

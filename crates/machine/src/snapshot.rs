@@ -142,6 +142,7 @@ impl Machine {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&mut self, file: &mut File) -> Result<(), SnapshotError> {
+        self.settle();
         self.forget_translations();
         // The state's length depends on where RAM starts only through a number's encoding, so
         // leave room for the longest.
@@ -163,13 +164,6 @@ impl Machine {
         file.set_len(ram_offset + self.ram.layout().size())?;
         file.flush()?;
         Ok(())
-    }
-
-    fn forget_translations(&mut self) {
-        self.store.clear(&mut self.code);
-        for tlb in &mut self.tlbs {
-            *tlb = Default::default();
-        }
     }
 
     /// Builds the machine that was saved in `file`. Memory is mapped copy-on-write: the file must

@@ -534,6 +534,7 @@ fn nonsense_from_a_kernel(seed: u64, rounds: u64) {
                 // It waits, perhaps for a timer that is far away.
                 None | Some(Stop::InstructionLimit | Stop::Idle) => break true,
                 Some(Stop::PowerOff(_) | Stop::Reset | Stop::TripleFault(_)) => break false,
+                Some(Stop::Mark { .. }) => unreachable!("nobody asked for marks"),
                 Some(Stop::Unimplemented { text, bytes, .. }) => panic!("{text} {bytes:x?}"),
             }
         };

@@ -19,4 +19,4 @@ pub use code_map::CodeMap;
 pub use fetch_cache::{BlockId, FetchCache, FetchTags};
 pub use ram::{OutsideRam, Ram, RamLayout};
 pub use tlb::{Allowed, Privilege, Tlb, TlbCounters, TlbEntry};
-pub use walk::{Access, PagingState, Translation, walk};
+pub use walk::{Access, PagingState, Probe, Translation, probe, walk};

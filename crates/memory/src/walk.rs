@@ -90,6 +90,15 @@ pub fn walk(
     address: GuestVirt,
     access: Access,
 ) -> Result<Translation, u32> {
+    walk_tables(&mut InRam { ram, code }, state, address, access)
+}
+
+fn walk_tables<T: Tables>(
+    tables: &mut T,
+    state: &PagingState,
+    address: GuestVirt,
+    access: Access,
+) -> Result<Translation, u32> {
     if !state.enabled {
         return Ok(Translation {
             address: GuestPhys(address.0 & 0xffff_ffff),
@@ -102,9 +111,9 @@ pub fn walk(
         });
     }
     if state.long || state.pae {
-        walk64(ram, code, state, address, access)
+        walk64(tables, state, address, access)
     } else {
-        walk32(ram, code, state, address, access)
+        walk32(tables, state, address, access)
     }
 }
 
@@ -139,27 +148,113 @@ fn check_rights(state: &PagingState, access: Access, rights: &Rights) -> Result<
     }
 }
 
-fn store_flags(
-    ram: &mut Ram,
-    code: &mut CodeMap,
-    entry_address: GuestPhys,
-    entry: u64,
-    wide: bool,
-) {
-    if let Some(offset) = ram.layout().offset(entry_address) {
-        code.written(offset, 8.min(4096 - offset % 4096));
+/// Paging structures, as a walk reads and marks them.
+trait Tables {
+    fn read64(&mut self, at: GuestPhys) -> u64;
+    fn read32(&mut self, at: GuestPhys) -> u64;
+    /// Replaces an entry by one with more flags set.
+    fn set_flags(&mut self, at: GuestPhys, entry: u64, wide: bool);
+}
+
+/// In RAM, for good.
+struct InRam<'a> {
+    ram: &'a mut Ram,
+    code: &'a mut CodeMap,
+}
+
+impl Tables for InRam<'_> {
+    fn read64(&mut self, at: GuestPhys) -> u64 {
+        self.ram.read_u64(at).unwrap_or(0)
     }
-    if wide {
-        ram.write_u64(entry_address, entry);
-    } else {
-        // Outside RAM there is nothing to set.
-        let _ = ram.write(entry_address, &(entry as u32).to_le_bytes());
+
+    fn read32(&mut self, at: GuestPhys) -> u64 {
+        read32(self.ram, at)
+    }
+
+    fn set_flags(&mut self, at: GuestPhys, entry: u64, wide: bool) {
+        if let Some(offset) = self.ram.layout().offset(at) {
+            self.code.written(offset, 8.min(4096 - offset % 4096));
+        }
+        if wide {
+            self.ram.write_u64(at, entry);
+        } else {
+            // Outside RAM there is nothing to set.
+            let _ = self.ram.write(at, &(entry as u32).to_le_bytes());
+        }
     }
 }
 
-fn walk64(
-    ram: &mut Ram,
-    code: &mut CodeMap,
+fn read32(ram: &Ram, at: GuestPhys) -> u64 {
+    let mut bytes = [0; 4];
+    ram.read(at, &mut bytes).ok();
+    u64::from(u32::from_le_bytes(bytes))
+}
+
+/// Only looked at.
+struct LookedAt<'a> {
+    ram: &'a Ram,
+    entries: [GuestPhys; 4],
+    levels: usize,
+    unchanged: bool,
+}
+
+impl LookedAt<'_> {
+    fn note(&mut self, at: GuestPhys) {
+        if let Some(place) = self.entries.get_mut(self.levels) {
+            *place = at;
+            self.levels += 1;
+        }
+    }
+}
+
+impl Tables for LookedAt<'_> {
+    fn read64(&mut self, at: GuestPhys) -> u64 {
+        self.note(at);
+        self.ram.read_u64(at).unwrap_or(0)
+    }
+
+    fn read32(&mut self, at: GuestPhys) -> u64 {
+        self.note(at);
+        read32(self.ram, at)
+    }
+
+    fn set_flags(&mut self, _: GuestPhys, _: u64, _: bool) {
+        self.unchanged = false;
+    }
+}
+
+/// What a walk would do, see [`probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What [`walk`] would return.
+    pub result: Result<Translation, u32>,
+    /// The entries that it would read, from the top; the first [`Probe::levels`] of them.
+    pub entries: [GuestPhys; 4],
+    /// How many entries it would read.
+    pub levels: usize,
+    /// It would set no accessed or dirty flag.
+    pub unchanged: bool,
+}
+
+/// Walks without setting any flag: what a processor may do for an access that perhaps never happens.
+pub fn probe(ram: &Ram, state: &PagingState, address: GuestVirt, access: Access) -> Probe {
+    let mut tables = LookedAt {
+        ram,
+        entries: [GuestPhys(0); 4],
+        levels: 0,
+        unchanged: true,
+    };
+    let result = walk_tables(&mut tables, state, address, access);
+    Probe {
+        result,
+        entries: tables.entries,
+        levels: tables.levels,
+        unchanged: tables.unchanged,
+    }
+}
+
+fn walk64<T: Tables>(
+    tables: &mut T,
     state: &PagingState,
     address: GuestVirt,
     access: Access,
@@ -197,7 +292,7 @@ fn walk64(
     loop {
         let shift = 12 + 9 * (level - 1);
         let entry_address = GuestPhys(table + (address.0 >> shift & 0x1ff) * 8);
-        let entry = ram.read_u64(entry_address).unwrap_or(0);
+        let entry = tables.read64(entry_address);
         if entry & P == 0 {
             return not_present();
         }
@@ -217,7 +312,7 @@ fn walk64(
             check_rights(state, access, &rights)?;
             let updated = entry | A | if access.write { D } else { 0 };
             if updated != entry {
-                store_flags(ram, code, entry_address, updated, true);
+                tables.set_flags(entry_address, updated, true);
             }
             let page_size = 1u64 << shift;
             let frame = entry & ADDRESS & !(page_size - 1);
@@ -232,29 +327,23 @@ fn walk64(
             });
         }
         if entry & A == 0 {
-            store_flags(ram, code, entry_address, entry | A, true);
+            tables.set_flags(entry_address, entry | A, true);
         }
         table = entry & ADDRESS;
         level -= 1;
     }
 }
 
-fn walk32(
-    ram: &mut Ram,
-    code: &mut CodeMap,
+fn walk32<T: Tables>(
+    tables: &mut T,
     state: &PagingState,
     address: GuestVirt,
     access: Access,
 ) -> Result<Translation, u32> {
     let not_present = || Err(error_code(state, access, 0));
-    let read = |ram: &Ram, at: u64| {
-        let mut bytes = [0; 4];
-        ram.read(GuestPhys(at), &mut bytes).ok();
-        u64::from(u32::from_le_bytes(bytes))
-    };
     let linear = address.0 & 0xffff_ffff;
     let pde_address = (state.root & 0xffff_f000) + (linear >> 22) * 4;
-    let pde = read(ram, pde_address);
+    let pde = tables.read32(GuestPhys(pde_address));
     if pde & P == 0 {
         return not_present();
     }
@@ -272,7 +361,7 @@ fn walk32(
         (pde_address, pde, 4 << 20, (pde & 0xffc0_0000) | high)
     } else {
         let pte_address = (pde & 0xffff_f000) + (linear >> 12 & 0x3ff) * 4;
-        let pte = read(ram, pte_address);
+        let pte = tables.read32(GuestPhys(pte_address));
         if pte & P == 0 {
             return not_present();
         }
@@ -285,11 +374,11 @@ fn walk32(
     };
     check_rights(state, access, &rights)?;
     if !large && pde & A == 0 {
-        store_flags(ram, code, GuestPhys(pde_address), pde | A, false);
+        tables.set_flags(GuestPhys(pde_address), pde | A, false);
     }
     let updated = entry | A | if access.write { D } else { 0 };
     if updated != entry {
-        store_flags(ram, code, GuestPhys(entry_address), updated, false);
+        tables.set_flags(GuestPhys(entry_address), updated, false);
     }
     Ok(Translation {
         address: GuestPhys(frame | (linear & (page_size - 1))),
@@ -360,6 +449,27 @@ mod tests {
             assert_eq!(entry & (A | D), A, "table {table:#x}");
         }
         assert_eq!(ram.read_u64(GuestPhys(0x4000)).unwrap() & (A | D), A | D);
+    }
+
+    #[test]
+    fn a_probe_finds_the_same_and_changes_nothing() {
+        let (mut ram, mut code) = with_pte(0x9000 | P | RW | US);
+        let before = ram.bytes().to_vec();
+        let probed = probe(&ram, &long_state(), GuestVirt(0x40_0123), USER_WRITE);
+        assert_eq!(ram.bytes(), before);
+        assert!(!probed.unchanged);
+        let entries = [0x1000, 0x2000, 0x3010, 0x4000].map(GuestPhys);
+        assert_eq!((probed.levels, probed.entries), (4, entries));
+        let walked = walk(
+            &mut ram,
+            &mut code,
+            &long_state(),
+            GuestVirt(0x40_0123),
+            USER_WRITE,
+        );
+        assert_eq!(probed.result, walked);
+        let again = probe(&ram, &long_state(), GuestVirt(0x40_0123), USER_WRITE);
+        assert!(again.unchanged);
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn finish(cpu: &mut Cpu, u: &Uop) -> Flow {
 pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Stop> {
     match u.op {
         // Routines within a block.
+        Op::Mark => m.mark(u.y == 1)?,
         Op::Privileged => require_cpl0(cpu, m)?,
         Op::Cpuid => miscellaneous::cpuid(cpu),
         Op::Rdpid => {

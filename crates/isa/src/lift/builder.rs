@@ -1,6 +1,6 @@
 //! Builds a block, instruction by instruction.
 
-use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability, x87};
+use crate::lift::{Block, CodeMode, CodeSize, Mark, Note, Usability, x87};
 use crate::uop::{Op, Uop, Upper};
 use crate::{Condition, Reg};
 use iced_x86::{Instruction, OpKind, Register};
@@ -120,6 +120,7 @@ impl Builder {
         self.block.marks.push(Mark {
             uop: self.start as u16,
             offset: offset as u16,
+            note: Note::of(i),
         });
     }
 

@@ -113,6 +113,44 @@ pub struct Mark {
     pub uop: u16,
     /// Its first byte, counted from the block's start.
     pub offset: u16,
+    /// What its micro-ops do not tell.
+    pub note: Note,
+}
+
+/// What an engine that models time may want to know of an instruction beyond its micro-ops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing.
+    #[default]
+    None,
+    /// LFENCE: later instructions wait for all earlier ones.
+    LoadFence,
+    /// SFENCE.
+    StoreFence,
+    /// MFENCE: later accesses wait until earlier stores are visible.
+    FullFence,
+    /// The mark at the start of a region of interest: NOP with the displacement 0x5233_0001.
+    RegionBegin,
+    /// The mark at its end: 0x5233_0002.
+    RegionEnd,
+}
+
+impl Note {
+    fn of(instruction: &Instruction) -> Note {
+        match instruction.mnemonic() {
+            Mnemonic::Lfence => Note::LoadFence,
+            Mnemonic::Sfence => Note::StoreFence,
+            Mnemonic::Mfence => Note::FullFence,
+            Mnemonic::Nop if instruction.memory_displ_size() != 0 => {
+                match instruction.memory_displacement64() as u32 {
+                    0x5233_0001 => Note::RegionBegin,
+                    0x5233_0002 => Note::RegionEnd,
+                    _ => Note::None,
+                }
+            }
+            _ => Note::None,
+        }
+    }
 }
 
 /// Translated instructions that execute one after another.
@@ -248,6 +286,14 @@ fn lift_instruction(b: &mut Builder, i: &Instruction) {
     }
     if !b.mode.features.allows(i) {
         return b.raise(Exception::InvalidOpcode);
+    }
+    let note = Note::of(i);
+    if matches!(note, Note::RegionBegin | Note::RegionEnd) {
+        b.push(Uop {
+            y: u8::from(note == Note::RegionBegin),
+            ..Uop::new(Op::Mark)
+        });
+        return;
     }
     // SDM Vol. 2, "VEX Instructions": in real-address and virtual-8086 mode the bytes are LDS and LES.
     if b.mode.real && vector::is_vex(i) {
