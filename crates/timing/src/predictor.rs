@@ -161,9 +161,9 @@ impl Predictor {
         };
         let mask = self.tagged[0].len() as u64 - 1;
         for (n, &length) in LENGTHS.iter().enumerate() {
-            let hash =
-                mix(fold(path.history.bits, length)
-                    .wrapping_add(pc.wrapping_mul(2 * n as u64 + 3)));
+            let hash = mix(
+                fold(path.history.bits, length).wrapping_add(pc.wrapping_mul(2 * n as u64 + 3))
+            );
             guess.index[n] = (hash & mask) as u32;
             guess.tag[n] = (hash >> 40) as u16 & 0xfff | 0x1000;
         }
