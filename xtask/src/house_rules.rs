@@ -267,6 +267,39 @@ fn the_list_of_statements_about_user_interrupts_is_complete_and_true() {
 }
 
 #[test]
+fn every_file_with_unsafe_code_is_in_the_inventory() {
+    let page = read("docs/unsafe.md");
+    let listed: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .flat_map(|line| quoted(line.split('|').nth(1).unwrap()))
+        .collect();
+    let code = [
+        "unsafe {",
+        "unsafe fn",
+        "unsafe impl",
+        "unsafe extern",
+        "unsafe(",
+    ];
+    let tracked = Command::new("git")
+        .args(["ls-files", "*.rs"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let tracked = String::from_utf8(tracked.stdout).unwrap();
+    assert!(!tracked.is_empty(), "git lists the sources");
+    let found: BTreeSet<&str> = tracked
+        .lines()
+        .filter(|path| !path.starts_with("xtask/"))
+        .filter(|path| {
+            let text = read(path);
+            code.iter().any(|code| text.contains(code))
+        })
+        .collect();
+    assert_eq!(found, listed, "files with unsafe code, and docs/unsafe.md");
+}
+
+#[test]
 fn every_page_can_be_found_from_the_readme() {
     let readme = read("README.md");
     for page in files("docs", ".md") {

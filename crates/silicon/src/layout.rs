@@ -28,8 +28,9 @@ pub const CODE_BYTES_MAX: usize = 0x200;
 pub const CODE_BYTES: usize = (SLOTS + 1) * SLOT_BYTES as usize;
 
 /// Where sequences jump at their end. On the host the way back into the harness stands here; in the
-/// machine nothing, so that the fetch faults.
-pub const EXIT: u64 = 0x3800_0000;
+/// machine nothing, so that the fetch faults. Not a number that random operands are likely to make, since the
+/// host can read there and the machine cannot.
+pub const EXIT: u64 = 0x35ca_9000;
 
 /// An address where nothing is mapped.
 pub const NOWHERE: u64 = 0x3c00_0000;

@@ -53,6 +53,7 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
             });
         }
         Invpcid => {
+            b.push(Uop::new(Op::Privileged));
             b.linear_address(i, Reg::T0, 16, false);
             let kind = Builder::gpr(i.op0_register());
             b.end_routine(Uop {
@@ -354,6 +355,9 @@ fn segments(b: &mut Builder, i: &Instruction) -> bool {
             };
             let base_bytes = if b.is64() { 8 } else { 4 };
             let write = matches!(op, Op::Sgdt | Op::Sidt);
+            if !write {
+                b.push(Uop::new(Op::Privileged));
+            }
             b.linear_address(i, Reg::T0, 2 + base_bytes, write);
             // With a 16-bit operand size LGDT and LIDT load 24 bits of base.
             use iced_x86::Code::{Lgdt_m1632_16, Lidt_m1632_16};
