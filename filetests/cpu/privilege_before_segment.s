@@ -3,7 +3,7 @@
 # Intel SDM Vol. 2, "LGDT/LIDT-Load Global/Interrupt Descriptor Table Register", "INVPCID". The order is what
 # processors do.
 #
-# engines: interpreter
+# engines: interpreter, timing
 # expect:
 #   MOV, outside the stack segment: #SS(0x0)
 #   LGDT: #GP(0x0)

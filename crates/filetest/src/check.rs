@@ -108,20 +108,26 @@ fn run_timed(test: &Filetest, toolchain: &Toolchain) -> Result<Run, String> {
         .map_err(|e| e.to_string())?;
     let header = &test.header;
     let reference = run(&image, header, Manner::Whole, On::Interpreter)?;
-    let on = On::Timing(TimeBase::Instructions);
-    let timed = run(&image, header, Manner::Whole, on)?;
-    if timed.text != reference.text {
-        let diff = diff(&reference.text, &timed.text);
-        return Err(format!("The timing engine printed something else:\n{diff}"));
-    }
-    if timed.instructions != reference.instructions || timed.digest != reference.digest {
-        return Err(format!(
-            "On the timing engine the machine was in another state at the end, though the program \
-             printed the same ({} and {} instructions). Of time and processors:\n{}",
-            reference.instructions,
-            timed.instructions,
-            diff(&reference.state, &timed.state)
-        ));
+    let same = |on: On, how: &str| {
+        let timed = run(&image, header, Manner::Whole, on)?;
+        if timed.text != reference.text {
+            let diff = diff(&reference.text, &timed.text);
+            return Err(format!("{how} the program printed something else:\n{diff}"));
+        }
+        if timed.instructions != reference.instructions || timed.digest != reference.digest {
+            return Err(format!(
+                "{how} the machine was in another state at the end, though the program printed the \
+                 same ({} and {} instructions). Of time and processors:\n{}",
+                reference.instructions,
+                timed.instructions,
+                diff(&reference.state, &timed.state)
+            ));
+        }
+        Ok(timed)
+    };
+    let timed = same(On::Timing(TimeBase::Instructions), "On the timing engine")?;
+    if header.cpus == 1 {
+        same(On::Both, "On one engine after the other")?;
     }
     if header.ticks_are_instructions {
         return Ok(timed);

@@ -31,6 +31,8 @@ pub enum On {
     Interpreter,
     /// The timing engine, with this unit of virtual time.
     Timing(TimeBase),
+    /// One after the other in small pieces, a tick being an instruction.
+    Both,
 }
 
 /// How the machine is driven.
@@ -48,6 +50,8 @@ pub enum Manner {
 
 /// Instructions of a small piece; prime, so that cuts fall everywhere.
 const PIECE: u64 = 997;
+/// Instructions on one engine before the other goes on; prime, too.
+const HAND_OVER: u64 = 4999;
 
 /// Boots `image` and runs it to its end.
 ///
@@ -84,6 +88,7 @@ pub fn run(image: &Path, header: &Header, manner: Manner, on: On) -> Result<Run,
     let mut output = Vec::new();
     let limit = header.instructions_max;
     let stop = match manner {
+        Manner::Whole if on == On::Both => run_on_both(&mut machine, limit, &mut output),
         Manner::Whole => run_until(&mut machine, limit, limit, &mut output),
         Manner::Broken { save_at } => {
             run_until(&mut machine, save_at, save_at, &mut output);
@@ -120,6 +125,24 @@ fn run_until(machine: &mut Machine, limit: u64, piece: u64, output: &mut Vec<u8>
             Stop::Mark { .. } => {}
             Stop::InstructionLimit if machine.instructions() < limit => {}
             stop => return stop,
+        }
+    }
+}
+
+/// Hands the machine from one engine to the other after every few instructions.
+fn run_on_both(machine: &mut Machine, limit: u64, output: &mut Vec<u8>) -> Stop {
+    let description = Description::shipped("toy").expect("it is shipped");
+    let parameters = description.parameters();
+    loop {
+        if machine.is_timed() {
+            machine.use_interpreter();
+        } else {
+            machine.use_timing(&parameters, TimeBase::Instructions);
+        }
+        let end = machine.instructions().saturating_add(HAND_OVER).min(limit);
+        let stop = run_until(machine, end, end, output);
+        if stop != Stop::InstructionLimit || machine.instructions() >= limit {
+            return stop;
         }
     }
 }
