@@ -106,11 +106,14 @@ hammers=$!
 ./holder hammer &
 hammers="$hammers $!"
 bad=0
-for i in $(seq 1 "${LOAD_ROUNDS:-15}"); do
+i=0
+while [ $i -lt "${LOAD_ROUNDS:-15}" ]; do
+	i=$((i + 1))
 	insmod "$ko" || bad=1
 	# refused while one of the short-lived processes holds something
-	for j in $(seq 1 500); do
-		rmmod "$name" 2>/dev/null && break
+	j=0
+	while [ $j -lt 500 ] && ! rmmod "$name" 2>/dev/null; do
+		j=$((j + 1))
 	done
 	[ -d "/sys/module/$name" ] && bad=1
 done

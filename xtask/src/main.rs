@@ -18,9 +18,11 @@ Commands:
   test    everything continuous integration runs: formatting, lints, all tests, documentation
   check   formatting, lints and the tests that need no guest; before each commit
   bless   rewrites the expectations of the filetests; look at the diff afterwards
-  bench   measures the optimised build: starting the default guest, then a program in it
+  bench   measures the optimised build, beside QEMU if that is installed; `bench --help` for options
   soak    the slow tests: more rounds of what `test` runs briefly; `soak fuzz [MINUTES [DOOR]]` runs the
-          fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one
+          fuzzers (cargo-fuzz, nightly compiler) on every door for untrusted input, or on one;
+          `soak silicon [OPTIONS]` executes random sequences on the host's processor and in the machine
+          (`soak silicon --help` lists the options)
   help    this text
 
 Missing Debian packages are installed when run as root; otherwise the line that installs them is
@@ -35,7 +37,10 @@ fn main() -> ExitCode {
         "test" => steps::test(),
         "check" => steps::check(),
         "bless" => steps::bless(),
-        "bench" => steps::bench(),
+        "bench" => steps::bench(&arguments[1..]),
+        "soak" if arguments.get(1).is_some_and(|what| what == "silicon") => {
+            steps::soak_silicon(&arguments[2..])
+        }
         "soak" if arguments.get(1).is_some_and(|what| what == "fuzz") => {
             steps::soak_fuzz(&arguments[2..])
         }

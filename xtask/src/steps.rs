@@ -3,7 +3,7 @@
 use crate::prerequisites::{GUEST, ORACLES, ensure};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// How a command ended: with a sentence if it failed.
 pub type Outcome = Result<(), String>;
@@ -62,52 +62,39 @@ pub fn demo() -> Outcome {
     ensure(&[GUEST])?;
     cargo_run(["build", "--release", "--package", "ring3-cli"])?;
     let ring3 = target_folder().join("release/ring3");
-    run(Command::new(ring3)
-        .args(["run", "examples/uipi_sample.c"])
-        .current_dir(root()))
+    let words = ["run", "examples/uipi_sample.c"];
+    eprintln!("xtask: ring3 {}", words.join(" "));
+    let status = Command::new(ring3)
+        .args(words)
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("ring3 could not be started: {error}"))?;
+    match status.code() {
+        Some(0) => {
+            eprintln!("xtask: the program's exit status is 0");
+            Ok(())
+        }
+        Some(other) => Err(format!("the program's exit status is {other}")),
+        None => Err(format!("ring3 was killed ({status})")),
+    }
 }
 
-/// `cargo xtask bench`.
-pub fn bench() -> Outcome {
+/// `cargo xtask bench`: everything after that word is for the program that measures.
+pub fn bench(arguments: &[String]) -> Outcome {
     ensure(&[GUEST])?;
-    cargo_run(["build", "--release", "--package", "ring3-cli"])?;
-    let ring3 = target_folder().join("release/ring3");
-    let measure = |what: &str, words: &[&str]| {
-        eprintln!("xtask: {what}: ring3 {}", words.join(" "));
-        let status = Command::new(&ring3)
-            .args(words)
-            .current_dir(root())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        // 124: the limit was reached, which is how the kernel's start is ended.
-        match status.map(|status| status.code()) {
-            Ok(Some(0 | 124)) => Ok(()),
-            Ok(_) => Err(format!("{what} failed")),
-            Err(error) => Err(format!("ring3 could not be started: {error}")),
-        }
-    };
-    let count = "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done";
-    measure("what must be made first", &["run", "/bin/true"])?;
-    measure(
-        "a kernel starts",
-        &[
-            "boot",
-            "--stats",
-            "--cpus",
-            "1",
-            "--max-instructions",
-            "400M",
-        ],
-    )?;
-    measure(
-        "system calls and switches",
-        &["run", "--stats", "examples/pingpong.c"],
-    )?;
-    measure(
-        "a program by itself",
-        &["run", "--stats", "/bin/sh", "-c", count],
-    )
+    cargo_run([
+        "build",
+        "--release",
+        "--package",
+        "ring3-cli",
+        "--package",
+        "ring3-bench",
+    ])?;
+    let built = target_folder().join("release");
+    run(Command::new(built.join("ring3-bench"))
+        .args(arguments)
+        .arg("--ring3")
+        .arg(built.join("ring3")))
 }
 
 fn target_folder() -> PathBuf {
@@ -170,6 +157,20 @@ pub fn soak() -> Outcome {
             "--include-ignored",
         ])
         .env("SILICON_FACTOR", "20"))
+}
+
+/// `cargo xtask soak silicon [OPTIONS]`.
+pub fn soak_silicon(options: &[String]) -> Outcome {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "ring3-silicon",
+        "--",
+    ]);
+    run(command.args(options))
 }
 
 /// `cargo xtask soak fuzz [MINUTES [DOOR]]`: new inputs that reach something new go to `fuzz/corpus`.

@@ -183,6 +183,9 @@ features! {
     ArchCapabilities = 7, 0, Edx, 29;
     /// UIRET takes the new UIF from bit 1 of the popped RFLAGS image.
     UiretUif = 7, 1, Edx, 17;
+    /// IA32_SPEC_CTRL.BHI_DIS_S: indirect branches in supervisor mode are not predicted from the branch
+    /// history of user mode.
+    BhiCtrl = 7, 2, Edx, 4;
     /// XSAVEOPT.
     Xsaveopt = 0xd, 1, Eax, 0;
     /// XSAVEC.

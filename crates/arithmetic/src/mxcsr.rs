@@ -129,6 +129,28 @@ impl Mxcsr {
         Ok(())
     }
 
+    /// Applies an operation to both halves of a 256-bit register (0: low, 1: high). Its exceptions are
+    /// those of all elements together: an unmasked pre-computation exception in one half suppresses
+    /// the post-computation exceptions of the other.
+    ///
+    /// # Errors
+    /// An unmasked exception is due.
+    #[inline]
+    pub fn both_halves(
+        &mut self,
+        mut half: impl FnMut(usize, &mut Mxcsr) -> Result<u128, SimdException>,
+    ) -> Result<[u128; 2], SimdException> {
+        if self.0 & Mxcsr::MASKS == Mxcsr::MASKS {
+            return Ok([half(0, self)?, half(1, self)?]);
+        }
+        let quiet = Mxcsr(self.0 & !Mxcsr::FLAGS);
+        let (mut low, mut high) = (quiet, quiet);
+        let results = [half(0, &mut low), half(1, &mut high)];
+        self.signal(low.flags() | high.flags())?;
+        let [low, high] = results;
+        Ok([low?, high?])
+    }
+
     /// How results are computed.
     pub(crate) const fn environment(self) -> Environment {
         Environment {

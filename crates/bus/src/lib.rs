@@ -12,4 +12,4 @@ mod device;
 mod platform;
 
 pub use device::{Device, Dma, DmaError, Effect, Effects, LoadError, Region, Space};
-pub use platform::{Platform, Signals};
+pub use platform::{Nothing, Platform, Signals};

@@ -105,3 +105,54 @@ pub trait Platform {
     /// the machine was powered off). Asking clears it.
     fn take_reschedule(&mut self) -> bool;
 }
+
+/// A platform with nothing on it, for processors alone: reads give ones as on an empty bus, writes are lost, and no
+/// interrupt ever comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Platform for Nothing {
+    fn memory_read(&mut self, _: CpuIndex, _: Ticks, _: GuestPhys, size: u8) -> u64 {
+        u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)))
+    }
+    fn memory_write(
+        &mut self,
+        _: CpuIndex,
+        _: Ticks,
+        _: GuestPhys,
+        _: u8,
+        _: u64,
+        _: &mut dyn Dma,
+    ) {
+    }
+    fn port_read(&mut self, _: CpuIndex, _: Ticks, _: u16, size: u8) -> u32 {
+        u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
+    }
+    fn port_write(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8, _: u32, _: &mut dyn Dma) {}
+    fn apic_msr_read(&mut self, _: CpuIndex, _: Ticks, _: u32) -> Option<u64> {
+        None
+    }
+    fn apic_msr_write(&mut self, _: CpuIndex, _: Ticks, _: u32, _: u64) -> Option<()> {
+        None
+    }
+    fn cr8_read(&mut self, _: CpuIndex) -> u64 {
+        0
+    }
+    fn cr8_write(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
+    fn signals(&mut self, _: CpuIndex, _: Ticks) -> Signals {
+        Signals::default()
+    }
+    fn acknowledge(&mut self, _: CpuIndex, _: Ticks) -> Vector {
+        Vector(0xff)
+    }
+    fn end_of_interrupt(&mut self, _: CpuIndex, _: Ticks) {}
+    fn send_user_ipi(&mut self, _: CpuIndex, _: Ticks, _: Vector, _: u32) {}
+    fn take_nmi(&mut self, _: CpuIndex) {}
+    fn take_init(&mut self, _: CpuIndex) {}
+    fn take_sipi(&mut self, _: CpuIndex) {}
+    fn reset_local_apic(&mut self, _: CpuIndex) {}
+    fn set_tsc_offset(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
+    fn take_reschedule(&mut self) -> bool {
+        false
+    }
+}

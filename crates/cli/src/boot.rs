@@ -15,7 +15,7 @@ use ring3_arch::CpuIndex;
 use ring3_boot::{BootError, BootParameters, Bytes, Entry, KernelImage, MemoryMap, Module};
 use ring3_guest::{GuestBuilder, HostStreams, InputKind, OutputKind};
 use ring3_machine::{Machine, MachineConfig, Stop};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 /// serial port (0x3f8) is on standard input and output. On a terminal every key goes to the guest,
 /// Ctrl-C included; Ctrl-A X leaves and Ctrl-A H helps. Input that is no terminal is fed to the serial
 /// port; when it ends, the guest runs on.
+///
+/// SIGUSR1 makes ring3 show on standard error what it has counted so far, as --stats does at the end.
 ///
 /// Files are read and never written; what the guest does to its memory is gone when it ends.
 #[derive(Args, Clone, Debug)]
@@ -255,6 +257,7 @@ struct Session {
     machine: Machine,
     limit: u64,
     verbose: bool,
+    options: MachineOptions,
     inbox: Arc<Inbox>,
     meter: Meter,
     raw: Option<RawMode>,
@@ -305,6 +308,7 @@ impl Session {
         Ok(Session {
             limit: limit.map_or(u64::MAX, |more| machine.instructions().saturating_add(more)),
             verbose: options.machine.verbose,
+            options: options.machine.clone(),
             input_open: matches!(streams.stdin, InputKind::Stream | InputKind::Terminal),
             pace: (streams.stdin == InputKind::Terminal).then(|| Pace::new(machine.now())),
             keys: ConsoleKeys::new(raw.is_some()),
@@ -326,7 +330,7 @@ impl Session {
     fn run(&mut self) -> Result<u8> {
         loop {
             if self.inbox.has_news()
-                && let Some(status) = self.look_outside()
+                && let Some(status) = self.look_outside()?
             {
                 return Ok(status);
             }
@@ -387,10 +391,14 @@ impl Session {
     }
 
     /// Attends to signals and takes input.
-    fn look_outside(&mut self) -> Option<u8> {
+    fn look_outside(&mut self) -> Result<Option<u8>> {
         for number in self.inbox.take_signals() {
+            if number == SIGUSR1 {
+                self.fresh_line();
+                self.meter.report_so_far(&self.options, &mut self.machine)?;
+            }
             if [SIGHUP, SIGINT, SIGQUIT, SIGTERM].contains(&number) {
-                return Some(status::SIGNAL + number as u8);
+                return Ok(Some(status::SIGNAL + number as u8));
             }
         }
         if self.input.is_empty() {
@@ -399,7 +407,7 @@ impl Session {
                     Key::Byte(byte) => self.input.push_back(byte),
                     Key::Leave => {
                         self.fresh_line();
-                        return Some(0);
+                        return Ok(Some(0));
                     }
                     Key::Help => {
                         self.fresh_line();
@@ -413,7 +421,7 @@ impl Session {
             }
             self.input_open &= !self.inbox.input_is_over();
         }
-        None
+        Ok(None)
     }
 
     /// Gives the serial port what it has room for; whether nothing is left.

@@ -3,7 +3,7 @@
 use crate::size::{memory, parse_count, parse_memory};
 use clap::{Args, ValueEnum};
 use ring3_machine::MachineConfig;
-use ring3_machine::config::CPUS_MAX;
+use ring3_machine::config::{CPUS_MAX, CpuKind};
 use std::path::PathBuf;
 
 /// How the machine executes instructions.
@@ -22,6 +22,32 @@ impl Engine {
     }
 }
 
+/// What the processors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Processor {
+    /// SSE to SSE4.2
+    #[value(name = CpuKind::V2.name())]
+    V2,
+    /// With AVX, AVX2, BMI1, BMI2, F16C, FMA and LZCNT
+    #[value(name = CpuKind::V3.name(), alias = "v3")]
+    V3,
+    /// x86-64-v3 with what Sapphire Rapids adds for AES, SHA, GF(2^8), carry-less products, long
+    /// integers and caches; without AVX-512 and AMX
+    #[value(name = CpuKind::Spr.name())]
+    Spr,
+}
+
+impl Processor {
+    /// As the machine names it.
+    pub fn kind(self) -> CpuKind {
+        match self {
+            Processor::V2 => CpuKind::V2,
+            Processor::V3 => CpuKind::V3,
+            Processor::Spr => CpuKind::Spr,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Machine")]
@@ -30,6 +56,10 @@ pub struct MachineOptions {
     #[arg(long, value_name = "N", default_value_t = 2,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CPUS_MAX)))]
     pub cpus: u32,
+
+    /// What the processors are, and thereby which instructions there are
+    #[arg(long, value_name = "MODEL", value_enum, default_value_t = Processor::V3)]
+    pub cpu: Processor,
 
     /// Memory with a unit: 512M, 2G (powers of 1024); 2M to 1T
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
@@ -77,6 +107,7 @@ impl MachineOptions {
     pub fn config(&self) -> MachineConfig {
         MachineConfig {
             cpus: self.cpus,
+            cpu: self.cpu.kind(),
             memory_bytes: self.mem,
             seed: self.seed,
             ..MachineConfig::default()
@@ -91,6 +122,11 @@ impl MachineOptions {
     /// The machine in a few words.
     pub fn summary(&self) -> String {
         let plural = if self.cpus == 1 { "" } else { "s" };
-        format!("{} processor{plural}, {}", self.cpus, memory(self.mem))
+        format!(
+            "{} {} processor{plural}, {}",
+            self.cpus,
+            self.cpu.kind().name(),
+            memory(self.mem)
+        )
     }
 }

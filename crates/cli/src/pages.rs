@@ -146,7 +146,7 @@ const RUN: &[Section] = &[
                 "A larger machine, with the output in a file.",
             ),
             (
-                "ring3 run --cflags '-O1 -g -muintr -pthread -lm' sample.c",
+                "ring3 run --cflags '-O1 -g -muintr -pthread' sample.c",
                 "A C file with flags of your own instead of the default ones.",
             ),
             (

@@ -21,9 +21,12 @@ pub struct ProgramReport {
 /// What depends only on what was run and how.
 #[derive(Debug, Serialize)]
 struct RunReport {
-    exit_status: u8,
+    /// `None` while it still runs.
+    exit_status: Option<u8>,
     engine: &'static str,
     cpus: u32,
+    /// Which processor.
+    cpu: &'static str,
     memory_bytes: u64,
     seed: u64,
     /// Instructions of all processors.
@@ -103,6 +106,24 @@ impl Meter {
         if !options.wants_statistics() {
             return Ok(());
         }
+        self.show(options, machine, Some(exit_status), program)
+    }
+
+    /// Shows what was counted so far, because somebody asked.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn report_so_far(&self, options: &MachineOptions, machine: &mut Machine) -> Result<()> {
+        self.show(options, machine, None, None)
+    }
+
+    fn show(
+        &self,
+        options: &MachineOptions,
+        machine: &mut Machine,
+        exit_status: Option<u8>,
+        program: Option<ProgramReport>,
+    ) -> Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         let instructions = machine.instructions() - self.instructions;
         let working = seconds - self.waited.as_secs_f64();
@@ -111,6 +132,7 @@ impl Meter {
                 exit_status,
                 engine: options.engine.name(),
                 cpus: machine.config().cpus,
+                cpu: machine.config().cpu.name(),
                 memory_bytes: machine.config().memory_bytes,
                 seed: machine.config().seed,
                 instructions,
@@ -172,15 +194,22 @@ impl Report {
         text += &row(
             "machine",
             format!(
-                "{} processor{}, {}, engine {}, seed {}",
+                "{} {} processor{}, {}, engine {}, seed {}",
                 run.cpus,
+                run.cpu,
                 if run.cpus == 1 { "" } else { "s" },
                 size::memory(run.memory_bytes),
                 run.engine,
                 run.seed
             ),
         );
-        text += &row("exit status", run.exit_status.to_string());
+        text += &row(
+            "exit status",
+            match run.exit_status {
+                Some(status) => status.to_string(),
+                None => "none yet".into(),
+            },
+        );
         let before = match (run.instructions_before, host.from_snapshot) {
             (0, _) => String::new(),
             (count, Some(true)) => format!(" (and {} kept in a snapshot)", grouped(count)),

@@ -34,8 +34,8 @@ use std::time::Instant;
 /// the working folder's path, its libraries and the files given with --copy; everything else of this
 /// computer is out of its reach. It runs as root of the guest, in a fresh machine each time.
 ///
-/// A C file is compiled with gcc -O2 -g -muintr -pthread and the project's headers, unless
-/// --cflags says otherwise.
+/// A C file is compiled with gcc -O2 -g -muintr -pthread -lm and the project's headers, unless --cflags says
+/// otherwise; also with -mgeneral-regs-only if that is what an interrupt handler in it needs.
 ///
 /// The first run makes the guest (a minute or two, with network access unless the kernel's package
 /// is installed) and boots it (some seconds); later runs start from a snapshot.
@@ -62,7 +62,7 @@ pub struct Options {
 
     /// Flags for compiling a C file, instead of the default ones
     ///
-    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread]
+    /// Words are split as a shell would. [default: -O2 -g -muintr -pthread -lm]
     #[arg(
         long,
         value_name = "FLAGS",
@@ -121,6 +121,11 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
             console::say(line);
         }
     })?;
+    if options.machine.verbose {
+        for detail in job.details() {
+            console::say(detail);
+        }
+    }
     let (machine, from_snapshot) = booted(options, &guest, remarks)?;
     let mut meter = Meter::start(&machine, began);
     meter.from_snapshot = Some(from_snapshot);
@@ -152,6 +157,14 @@ pub fn execute(options: &Options, began: Instant) -> Result<u8> {
         && is_worth_saying(outcome, streams.stderr)
     {
         console::say(&message);
+    }
+    if remarks && exit_status != 0 && matches!(outcome, Ok(End::Program(_))) {
+        for name in job.left_behind() {
+            let name = name.display();
+            console::say(&format!(
+                "{name} is on this computer but not in the guest; --copy {name} takes it along"
+            ));
+        }
     }
     outcome?;
     reported?;
@@ -318,9 +331,16 @@ fn booted(options: &Options, guest: &Guest, remarks: bool) -> Result<(Machine, b
     }
     if lock.is_some() {
         console::status("keeping a snapshot for the next run");
-        if let Err(failure) = place.save(&mut machine, &facts) {
+        if let Err(failure) = place.save(&mut machine, &facts)
+            && remarks
+        {
             console::say(&format!("the next run has to boot again: {failure}"));
         }
+    } else if remarks {
+        console::say(&format!(
+            "the next run has to boot again: {} cannot be written to",
+            guest.folder().display()
+        ));
     }
     Ok((machine, false))
 }
@@ -384,9 +404,9 @@ fn boot(options: &Options, guest: &Guest) -> Result<(Machine, BootFacts)> {
         }
         console::status_now_and_then(|| {
             format!(
-                "booting Linux {release}, only this time: {} instructions, {} s",
-                size::count(link.machine.instructions()),
-                since.elapsed().as_secs()
+                "booting Linux {release} (once): {} s, {} instructions",
+                since.elapsed().as_secs(),
+                size::count(link.machine.instructions())
             )
         });
     }

@@ -50,9 +50,10 @@ impl Place {
     /// For this guest and these options.
     pub fn new(guest: &Guest, options: &MachineOptions) -> Place {
         let name = format!(
-            "{PREFIX}{}-{}cpu-{}k-seed{}-{}",
+            "{PREFIX}{}-{}cpu-{}-{}k-seed{}-{}",
             build(),
             options.cpus,
+            options.cpu.kind().name(),
             options.mem >> 10,
             options.seed,
             options.engine.name()

@@ -99,6 +99,37 @@ fn a_guest_that_waits_for_input_that_ended_runs_on() {
 }
 
 #[test]
+fn a_signal_asks_for_the_statistics_so_far() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let code = Code::default().print("x").echo_until(b'!').exit(3);
+    let (_folder, kernel) = file("kernel", &code.image());
+    let mut child = ring3()
+        .args(["boot", "--json", "--kernel"])
+        .arg(kernel)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut [0]).unwrap();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::USR1).unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut report =
+        || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let so_far = report();
+    assert!(so_far["run"]["exit_status"].is_null());
+    child.stdin.take().unwrap().write_all(b"!").unwrap();
+    let last = report();
+    assert_eq!(last["run"]["exit_status"], 3);
+    let instructions = |report: &serde_json::Value| report["run"]["instructions"].as_u64().unwrap();
+    assert!(instructions(&so_far) > 0);
+    assert!(instructions(&so_far) < instructions(&last));
+    child.wait().unwrap();
+}
+
+#[test]
 fn statistics_go_where_they_should() {
     let (folder, _) = file("unused", b"");
     let path = folder.path().join("stats.json");
@@ -119,6 +150,7 @@ fn statistics_go_where_they_should() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["run"]["exit_status"], 5);
     assert_eq!(value["run"]["cpus"], 3);
+    assert_eq!(value["run"]["cpu"], "x86-64-v3");
     assert_eq!(value["run"]["seed"], 9);
     assert_eq!(value["run"]["memory_bytes"], 512 << 20);
     // mov dx; mov al; out, twice; the machine ends with the last one.

@@ -5,7 +5,7 @@
 
 use crate::memory::{Memory, Stop, StopReason};
 use crate::state::Cpu;
-use crate::{routine, string};
+use crate::{bits, routine, string, vex};
 use ring3_arch::exception::{Exception, Fault};
 use ring3_arch::rflags;
 use ring3_arithmetic::float;
@@ -30,7 +30,7 @@ pub enum Flow {
 }
 
 #[inline(always)]
-fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
+pub(crate) fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
     let register = &mut cpu.regs[dst as usize];
     *register = match BITS {
         8 => (*register & !0xff) | (value & 0xff),
@@ -41,7 +41,7 @@ fn write<const BITS: u32>(cpu: &mut Cpu, dst: Reg, value: u64) {
 }
 
 #[inline(always)]
-fn cut<const BITS: u32>(value: u64) -> u64 {
+pub(crate) fn cut<const BITS: u32>(value: u64) -> u64 {
     if BITS == 64 {
         value
     } else {
@@ -67,7 +67,7 @@ fn base_address(cpu: &Cpu, u: &Uop) -> u64 {
         .wrapping_add(cpu.reg(u.c))
 }
 
-/// The address of a masked store, whose `b` is a vector.
+/// The address of a masked access, whose `b` is a vector.
 pub(crate) fn masked_address(cpu: &Cpu, u: &Uop) -> u64 {
     cpu.reg(u.a)
         .wrapping_add(cpu.reg(u.c))
@@ -110,7 +110,7 @@ fn sbb<const BITS: u32>(cpu: &mut Cpu, dst: Reg, a: u64, b: u64) {
 }
 
 #[inline(always)]
-fn logic<const BITS: u32>(cpu: &mut Cpu, dst: Reg, result: u64) {
+pub(crate) fn logic<const BITS: u32>(cpu: &mut Cpu, dst: Reg, result: u64) {
     cpu.flags.set_logic::<BITS>(result);
     write::<BITS>(cpu, dst, result);
 }
@@ -478,9 +478,14 @@ fn branch(cpu: &mut Cpu, u: &Uop, taken: bool) -> Flow {
 /// A misaligned address is #GP in every segment. SDM Vol. 2, "MOVAPS", "Exceptions Type 1".
 pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
     let info = u.op.info();
-    let on_stack = u.x & Uop::STACK != 0 && (info.loads || info.stores);
+    let accesses = info.loads || info.stores || u.op == Op::CheckWrite;
+    let on_stack = u.x & Uop::STACK != 0 && accesses;
     let at = address(cpu, u);
-    let is_misaligned = cpu.is_canonical(at) && !is_aligned(u, at);
+    let is_aligned = match u.op {
+        Op::VLoad256 | Op::VStore256 => is_aligned_256(u, at),
+        _ => is_aligned(u, at),
+    };
+    let is_misaligned = cpu.is_canonical(at) && !is_aligned;
     if on_stack && fault == Fault::GP0 && !is_misaligned {
         Fault::SS0
     } else {
@@ -488,8 +493,15 @@ pub fn adjust_stack_fault(cpu: &Cpu, u: &Uop, fault: Fault) -> Fault {
     }
 }
 
-fn is_aligned(u: &Uop, address: u64) -> bool {
+#[inline(always)]
+pub(crate) fn is_aligned(u: &Uop, address: u64) -> bool {
     u.x & Uop::ALIGNED == 0 || address.is_multiple_of(16)
+}
+
+/// The same for 256-bit accesses.
+#[inline(always)]
+pub(crate) fn is_aligned_256(u: &Uop, address: u64) -> bool {
+    u.x & Uop::ALIGNED32 == 0 || address.is_multiple_of(32)
 }
 
 /// Executes one micro-op.
@@ -706,10 +718,6 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         }
         Op::Lea16 => {
             let value = lea(cpu, u) & 0xffff;
-            cpu.set_reg(u.dst, value);
-        }
-        Op::AndPlain => {
-            let value = cpu.reg(u.a) & cpu.reg(u.b);
             cpu.set_reg(u.dst, value);
         }
         Op::Segment => routine::segment::check_access(cpu, m, u)?,
@@ -962,6 +970,74 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::Bswap16 => write::<16>(cpu, u.dst, (cpu.reg(u.a) as u16).swap_bytes().into()),
         Op::Bswap32 => write::<32>(cpu, u.dst, (cpu.reg(u.a) as u32).swap_bytes().into()),
         Op::Bswap64 => write::<64>(cpu, u.dst, cpu.reg(u.a).swap_bytes()),
+        Op::MulLow32 => {
+            let product = cpu.reg(u.a).wrapping_mul(cpu.reg(u.b));
+            write::<32>(cpu, u.dst, product);
+        }
+        Op::MulLow64 => {
+            let product = cpu.reg(u.a).wrapping_mul(cpu.reg(u.b));
+            cpu.set_reg(u.dst, product);
+        }
+        Op::MulHigh32 => {
+            let product = cut::<32>(cpu.reg(u.a)) * cut::<32>(cpu.reg(u.b));
+            cpu.set_reg(u.dst, product >> 32);
+        }
+        Op::MulHigh64 => {
+            let product = u128::from(cpu.reg(u.a)) * u128::from(cpu.reg(u.b));
+            cpu.set_reg(u.dst, (product >> 64) as u64);
+        }
+        Op::Rorx32 => {
+            let value = (cpu.reg(u.a) as u32).rotate_right(u.imm as u32);
+            cpu.set_reg(u.dst, value.into());
+        }
+        Op::Rorx64 => {
+            let value = cpu.reg(u.a).rotate_right(u.imm as u32);
+            cpu.set_reg(u.dst, value);
+        }
+        Op::Shlx32 => {
+            let value = (cpu.reg(u.a) as u32) << count_of::<32>(cpu.reg(u.b));
+            cpu.set_reg(u.dst, value.into());
+        }
+        Op::Shlx64 => {
+            let value = cpu.reg(u.a) << count_of::<64>(cpu.reg(u.b));
+            cpu.set_reg(u.dst, value);
+        }
+        Op::Shrx32 => {
+            let value = cpu.reg(u.a) as u32 >> count_of::<32>(cpu.reg(u.b));
+            cpu.set_reg(u.dst, value.into());
+        }
+        Op::Shrx64 => {
+            let value = cpu.reg(u.a) >> count_of::<64>(cpu.reg(u.b));
+            cpu.set_reg(u.dst, value);
+        }
+        Op::Sarx32 => {
+            let value = (cpu.reg(u.a) as i32 >> count_of::<32>(cpu.reg(u.b))) as u32;
+            cpu.set_reg(u.dst, value.into());
+        }
+        Op::Sarx64 => {
+            let value = (cpu.reg(u.a) as i64 >> count_of::<64>(cpu.reg(u.b))) as u64;
+            cpu.set_reg(u.dst, value);
+        }
+        Op::Andn32
+        | Op::Andn64
+        | Op::Bextr32
+        | Op::Bextr64
+        | Op::Blsi32
+        | Op::Blsi64
+        | Op::Blsmsk32
+        | Op::Blsmsk64
+        | Op::Blsr32
+        | Op::Blsr64
+        | Op::Bzhi32
+        | Op::Bzhi64
+        | Op::Pdep32
+        | Op::Pdep64
+        | Op::Pext32
+        | Op::Pext64
+        | Op::Adcx32
+        | Op::Adcx64
+        | Op::Adox32
+        | Op::Adox64 => bits::execute(cpu, u),
         Op::Crc8 => crc(cpu, u, 1),
         Op::Crc16 => crc(cpu, u, 2),
         Op::Crc32 => crc(cpu, u, 4),
@@ -1186,13 +1262,14 @@ pub fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Flow, Sto
         Op::VCvttsd2si32 => to_general!(u64, cvtt_sd_to_i32),
         Op::VCvttsd2si64 => to_general!(u64, cvtt_sd_to_i64),
 
+        _ if u.op.is_vex_vector() => vex::execute(cpu, m, u)?,
         _ => return routine::execute(cpu, m, u),
     }
     Ok(Flow::Continue)
 }
 
 #[inline(always)]
-fn with_low(vector: u128, low: u128, bits: u32) -> u128 {
+pub(crate) fn with_low(vector: u128, low: u128, bits: u32) -> u128 {
     vector >> bits << bits | low
 }
 

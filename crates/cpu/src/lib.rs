@@ -2,11 +2,13 @@
 //! behind system instructions, and what happens between instructions.
 //!
 //! Rooms: [`state`] (registers and modes), [`memory`] (the interface to memory and the one for
-//! functional engines), [`mod@execute`] (micro-ops), [`string`] and [`routine`] (long instructions),
+//! functional engines), [`mod@execute`] (micro-ops), [`vex`] and [`bits`] (those of VEX-encoded
+//! vectors and of bit manipulation), [`string`] and [`routine`] (long instructions),
 //! [`boundary`] (interrupts and traps), [`model`] (CPUID).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod bits;
 pub mod boundary;
 pub mod execute;
 pub mod flags;
@@ -15,9 +17,10 @@ pub mod model;
 pub mod routine;
 pub mod state;
 mod string;
+mod vex;
 
 pub use boundary::{Boundary, after_one, at_boundary, before_one, deliver_fault};
 pub use execute::{Flow, adjust_stack_fault, execute};
 pub use memory::{FunctionalMemory, Memory, RamDma, Stop, StopReason};
-pub use model::CpuModel;
+pub use model::{CpuKind, CpuModel};
 pub use state::{Activity, Cpu, Shadow};

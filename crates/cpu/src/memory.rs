@@ -58,6 +58,27 @@ pub trait Memory {
     /// [`Stop`].
     fn store128(&mut self, address: u64, value: u128) -> Result<(), Stop>;
 
+    /// Loads thirty-two bytes: the low half, the high half.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    fn load256(&mut self, address: u64) -> Result<[u128; 2], Stop> {
+        // A fault of the second half is reported at the first byte that faults, as it should be: one
+        // half at most lies across the border of two pages.
+        let low = self.load128(address)?;
+        Ok([low, self.load128(address.wrapping_add(16))?])
+    }
+
+    /// Stores thirty-two bytes.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    fn store256(&mut self, address: u64, [low, high]: [u128; 2]) -> Result<(), Stop> {
+        self.check_write(address, 32)?;
+        self.store128(address, low)?;
+        self.store128(address.wrapping_add(16), high)
+    }
+
     /// Raises what storing `length` bytes (any number of pages) would raise, and makes sure that
     /// doing so afterwards needs no restart. Alignment is checked if `length` is that of a single
     /// access; otherwise that is left to the stores.
@@ -433,7 +454,8 @@ impl<'a> FunctionalMemory<'a> {
     }
 
     fn check_alignment(&mut self, address: u64, length: u64) -> Result<(), Stop> {
-        if self.align && !address.is_multiple_of(length) {
+        // Of thirty-two bytes each half counts by itself, as on AMD's processors.
+        if self.align && !address.is_multiple_of(length.min(16)) {
             // As processors do it: after the check of the address, before paging.
             if self.paging.long && !GuestVirt(address).is_canonical(48) {
                 return Err(self.fault(Fault::GP0));
@@ -444,7 +466,18 @@ impl<'a> FunctionalMemory<'a> {
         Ok(())
     }
 
-    /// Reads up to 16 bytes within one page from RAM or a device.
+    /// An access that begins at a canonical address and ends at one that is not faults before any page
+    /// is looked at.
+    #[inline]
+    fn check_canonical_end(&mut self, address: u64, length: u64) -> Result<(), Stop> {
+        let last = address.wrapping_add(length - 1);
+        if self.paging.long && !GuestVirt(last).is_canonical(48) {
+            return Err(self.fault(Fault::GP0));
+        }
+        Ok(())
+    }
+
+    /// Reads up to 32 bytes within one page from RAM or a device.
     fn read_page(&mut self, at: GuestPhys, into: &mut [u8]) -> Result<(), Stop> {
         if self.ram.read(at, into).is_ok() {
             return Ok(());
@@ -523,6 +556,7 @@ impl<'a> FunctionalMemory<'a> {
             into.copy_from_slice(found);
             return Ok(());
         }
+        self.check_canonical_end(address, length)?;
         if privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -567,6 +601,7 @@ impl<'a> FunctionalMemory<'a> {
             }
             return Ok(());
         }
+        self.check_canonical_end(address, length)?;
         if write && privilege == self.privilege {
             self.check_alignment(address, length)?;
         }
@@ -689,11 +724,42 @@ impl Memory for FunctionalMemory<'_> {
         self.store_slow(address, &bytes, privilege, true)
     }
 
+    #[inline(always)]
+    fn load256(&mut self, address: u64) -> Result<[u128; 2], Stop> {
+        let mut bytes = [0; 32];
+        if let Some(at) = self.fast(address, 32, false)
+            && let Some(found) = self.ram.bytes().get(at..at + 32)
+        {
+            bytes.copy_from_slice(found);
+        } else {
+            let privilege = self.privilege;
+            self.load_slow(address, &mut bytes, false, privilege)?;
+        }
+        let half = |n: usize| u128::from_le_bytes(std::array::from_fn(|i| bytes[16 * n + i]));
+        Ok([half(0), half(1)])
+    }
+
+    #[inline(always)]
+    fn store256(&mut self, address: u64, [low, high]: [u128; 2]) -> Result<(), Stop> {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&low.to_le_bytes());
+        bytes[16..].copy_from_slice(&high.to_le_bytes());
+        if let Some(at) = self.fast(address, 32, true)
+            && let Some(place) = self.ram.bytes_mut().get_mut(at..at + 32)
+        {
+            place.copy_from_slice(&bytes);
+            return Ok(());
+        }
+        let privilege = self.privilege;
+        self.store_slow(address, &bytes, privilege, true)
+    }
+
     fn check_write(&mut self, address: u64, length: u64) -> Result<(), Stop> {
         if (1..=0x1000).contains(&length) && self.fast(address, length, true).is_some() {
             return Ok(());
         }
         let privilege = self.privilege;
+        self.check_canonical_end(address, length.clamp(1, 32))?;
         if length.is_power_of_two() && length <= 16 {
             self.check_alignment(self.wrap(address), length)?;
         }

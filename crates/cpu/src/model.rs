@@ -6,10 +6,53 @@ use ring3_arch::cr::{cr4, xcr0};
 use ring3_arch::paging::PHYSICAL_BITS;
 use ring3_clock::TSC_HZ;
 use ring3_isa::FeatureSet;
+use serde::{Deserialize, Serialize};
 
 /// Frequency of the core crystal clock, in Hz, as CPUID leaf 0x15 reports it: the clock of the local
 /// APIC timers, one count per nanosecond.
 pub const CRYSTAL_HZ: u64 = 1_000_000_000;
+
+/// Which processor: what it has beyond what all of them have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CpuKind {
+    /// The level x86-64-v2 of the System V ABI: SSE to SSE4.2.
+    V2,
+    /// The level x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT.
+    #[default]
+    V3,
+    /// The level x86-64-v3 with those unprivileged extensions of Sapphire Rapids that are modelled: AES,
+    /// VAES, PCLMULQDQ, VPCLMULQDQ, SHA, GFNI, ADX, CLFLUSHOPT, CLWB, SERIALIZE. Not AVX-512, AMX and
+    /// AVX-VNNI, and no 57-bit linear addresses.
+    Spr,
+}
+
+impl CpuKind {
+    /// All of them.
+    pub const ALL: [CpuKind; 3] = [CpuKind::V2, CpuKind::V3, CpuKind::Spr];
+
+    /// Its name, as a user writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CpuKind::V2 => "x86-64-v2",
+            CpuKind::V3 => "x86-64-v3",
+            CpuKind::Spr => "spr",
+        }
+    }
+
+    /// The features that make the difference.
+    fn features(self) -> &'static [Feature] {
+        use Feature::*;
+        static SPR: [Feature; 17] = [
+            Avx, Avx2, Bmi1, Bmi2, F16c, Fma, Lzcnt, Aes, Vaes, Pclmulqdq, Vpclmulqdq, Sha, Gfni,
+            Adx, Clflushopt, Clwb, Serialize,
+        ];
+        match self {
+            CpuKind::V2 => &[],
+            CpuKind::V3 => &SPR[..7],
+            CpuKind::Spr => &SPR,
+        }
+    }
+}
 
 /// The identity of the processors of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +69,13 @@ impl Default for CpuModel {
 }
 
 impl CpuModel {
-    /// The default processor: x86-64-v2 with user interrupts, in a package of `processors`.
+    /// The default processor, in a package of `processors`.
     pub fn new(processors: u32) -> CpuModel {
+        CpuModel::of(CpuKind::default(), processors)
+    }
+
+    /// A processor of this kind with user interrupts, in a package of `processors`.
+    pub fn of(kind: CpuKind, processors: u32) -> CpuModel {
         use Feature::*;
         let mut features = FeatureSet::of(&[
             Fpu,
@@ -79,6 +127,7 @@ impl CpuModel {
             Fsrm,
             Uintr,
             ArchCapabilities,
+            BhiCtrl,
             Xsaveopt,
             Xsavec,
             Xgetbv1,
@@ -92,6 +141,10 @@ impl CpuModel {
             Lm,
             InvariantTsc,
         ]);
+        features = kind
+            .features()
+            .iter()
+            .fold(features, |set, &feature| set.with(feature));
         if processors > 1 {
             features = features.with(Htt);
         }
@@ -163,6 +216,13 @@ impl CpuModel {
             .fold(0, |bits, bit| bits | 1u64 << bit)
     }
 
+    /// Bits of IA32_SPEC_CTRL that can be set: IBRS, STIBP, SSBD, BHI_DIS_S. Nothing here speculates, so
+    /// that each of them is satisfied by nature. Linux makes up for a processor without the last one by
+    /// hundreds of branches in every system call, whatever IA32_ARCH_CAPABILITIES says.
+    pub fn spec_ctrl(&self) -> u64 {
+        7 | u64::from(self.features.has(Feature::BhiCtrl)) << 10
+    }
+
     /// CPUID. SDM Vol. 2, "CPUID-CPU Identification".
     pub fn cpuid(&self, cpu: &Cpu, leaf: u32, subleaf: u32) -> CpuidLeaf {
         const MAX_BASIC: u32 = 0x16;
@@ -194,7 +254,7 @@ impl CpuModel {
             1 => leaf_of(self.signature(), 8 << 8, 0, 0),
             2 => leaf_of(0x00fe_ff01, 0, 0, 0),
             4 => self.cache(subleaf),
-            7 if subleaf == 0 => leaf_of(1, 0, 0, 1 << 26 | 1 << 27 | 1 << 31),
+            7 if subleaf == 0 => leaf_of(2, 0, 0, 1 << 26 | 1 << 27 | 1 << 31),
             0xd => self.xsave_leaf(subleaf),
             0x15 => leaf_of(1, (TSC_HZ / CRYSTAL_HZ) as u32, CRYSTAL_HZ as u32, 0),
             0x16 => {
@@ -301,5 +361,104 @@ impl CpuModel {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring3_arch::CpuIndex;
+    use std::sync::Arc;
+
+    fn cpu(kind: CpuKind) -> Cpu {
+        Cpu::new(CpuIndex(0), Arc::new(CpuModel::of(kind, 1)), 1)
+    }
+
+    fn leaf(cpu: &Cpu, leaf: u32, subleaf: u32) -> CpuidLeaf {
+        cpu.model.cpuid(cpu, leaf, subleaf)
+    }
+
+    /// System V ABI, AMD64 Architecture Processor Supplement, "Micro-Architecture Levels".
+    #[test]
+    fn a_level_has_what_the_abi_says() {
+        use Feature::*;
+        let v2 = [
+            Cmov, Cx8, Fpu, Fxsr, Mmx, Syscall, Sse, Sse2, Cmpxchg16b, Lahf, Popcnt, Sse3, Sse41,
+            Sse42, Ssse3,
+        ];
+        let v3 = [Avx, Avx2, Bmi1, Bmi2, F16c, Fma, Lzcnt, Movbe, Xsave];
+        for kind in CpuKind::ALL {
+            let features = CpuModel::of(kind, 1).features();
+            assert!(v2.iter().all(|&feature| features.has(feature)));
+            let is_v3 = v3.iter().all(|&feature| features.has(feature));
+            assert_eq!(is_v3, kind != CpuKind::V2);
+        }
+        let (less, more) = (CpuKind::V3.features(), CpuKind::Spr.features());
+        assert!(less.iter().all(|feature| more.contains(feature)));
+    }
+
+    /// Intel's document: SDM Vol. 2, "CPUID-CPU Identification"; the bits by their numbers.
+    #[test]
+    fn cpuid_says_what_there_is() {
+        let bits = |kind: CpuKind| {
+            let cpu = cpu(kind);
+            let (one, seven) = (leaf(&cpu, 1, 0), leaf(&cpu, 7, 0));
+            let lzcnt = leaf(&cpu, 0x8000_0001, 0).ecx >> 5 & 1;
+            // FMA, AES, PCLMULQDQ, AVX, F16C
+            let first = one.ecx & (1 << 12 | 1 << 25 | 1 << 1 | 1 << 28 | 1 << 29);
+            // BMI1, AVX2, BMI2, ADX, CLFLUSHOPT, CLWB, SHA
+            let ebx =
+                seven.ebx & (1 << 3 | 1 << 5 | 1 << 8 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 29);
+            // GFNI, VAES, VPCLMULQDQ, LA57
+            let ecx = seven.ecx & (1 << 8 | 1 << 9 | 1 << 10 | 1 << 16);
+            // SERIALIZE
+            (first, ebx, ecx, seven.edx & 1 << 14, lzcnt)
+        };
+        assert_eq!(bits(CpuKind::V2), (0, 0, 0, 0, 0));
+        let v3 = (
+            1 << 12 | 1 << 28 | 1 << 29,
+            1 << 3 | 1 << 5 | 1 << 8,
+            0,
+            0,
+            1,
+        );
+        assert_eq!(bits(CpuKind::V3), v3);
+        let spr = (
+            1 << 12 | 1 << 25 | 1 << 1 | 1 << 28 | 1 << 29,
+            1 << 3 | 1 << 5 | 1 << 8 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 29,
+            1 << 8 | 1 << 9 | 1 << 10,
+            1 << 14,
+            1,
+        );
+        assert_eq!(bits(CpuKind::Spr), spr);
+        // No AVX-512 and no AMX on any of them.
+        for kind in CpuKind::ALL {
+            let seven = leaf(&cpu(kind), 7, 0);
+            assert_eq!(seven.ebx >> 16 & 1, 0);
+            assert_eq!(seven.edx >> 24 & 3, 0);
+        }
+    }
+
+    /// SDM Vol. 1, "Enumeration of CPU Support for XSAVE Instructions and XSAVE-Supported Features".
+    #[test]
+    fn saved_state_has_the_size_of_what_is_enabled() {
+        let mut without = cpu(CpuKind::V2);
+        assert_eq!(leaf(&without, 0xd, 0).eax, 3);
+        assert_eq!(leaf(&without, 0xd, 0).ecx, 576);
+        assert_eq!(leaf(&without, 0xd, 2), CpuidLeaf::default());
+        without.system.xcr0 = 3;
+        assert_eq!(leaf(&without, 0xd, 0).ebx, 576);
+        let mut with = cpu(CpuKind::V3);
+        let size = |cpu: &Cpu| (leaf(cpu, 0xd, 0).ebx, leaf(cpu, 0xd, 1).ebx);
+        assert_eq!(leaf(&with, 0xd, 0).eax, 7);
+        assert_eq!(leaf(&with, 0xd, 0).ecx, 832);
+        let (avx, uintr) = (leaf(&with, 0xd, 2), leaf(&with, 0xd, 14));
+        assert_eq!((avx.eax, avx.ebx, avx.ecx), (256, 576, 0));
+        assert_eq!((uintr.eax, uintr.ebx, uintr.ecx), (48, 0, 1));
+        assert_eq!(size(&with), (576, 576));
+        with.system.xcr0 = 7;
+        assert_eq!(size(&with), (832, 832));
+        with.system.xss = xcr0::UINTR;
+        assert_eq!(size(&with), (832, 880));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::flags::StatusFlags;
 use crate::model::CpuModel;
-use ring3_arch::cr::{cr0, cr4, dr, efer};
+use ring3_arch::cr::{cr0, cr4, dr, efer, xcr0};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
 use ring3_arch::{CpuIndex, rflags};
 use ring3_arithmetic::Mxcsr;
@@ -113,6 +113,8 @@ pub struct Cpu {
     pub system_flags: u64,
     /// XMM registers and vector temporaries, by [`ring3_isa::VReg`].
     pub vectors: [u128; VREG_COUNT],
+    /// Bits 255:128 of the same registers: apart, so that SSE has nothing to do with them.
+    pub uppers: [u128; VREG_COUNT],
     /// SSE control and status.
     pub mxcsr: Mxcsr,
     /// x87 and MMX.
@@ -152,6 +154,7 @@ impl Cpu {
             flags: StatusFlags::default(),
             system_flags: 0,
             vectors: [0; VREG_COUNT],
+            uppers: [0; VREG_COUNT],
             mxcsr: Mxcsr::default(),
             x87: X87::RESET,
             system: SystemState {
@@ -455,6 +458,14 @@ impl Cpu {
         } else {
             Usability::Usable
         };
+        let both = xcr0::SSE | xcr0::AVX;
+        let avx = if system.cr4 & cr4::OSXSAVE == 0 || system.xcr0 & both != both {
+            Usability::Undefined
+        } else if system.cr0 & cr0::TS != 0 {
+            Usability::NotAvailable
+        } else {
+            Usability::Usable
+        };
         CodeMode {
             size,
             stack32: system.segments[2].attributes & attribute::DB != 0,
@@ -463,6 +474,7 @@ impl Cpu {
             mmx,
             wait,
             sse,
+            avx,
             uintr: system.cr4 & cr4::UINTR != 0,
             features: self.model.features(),
         }
@@ -480,6 +492,7 @@ impl Cpu {
             | (mode.sse as u32) << 8
             | u32::from(mode.uintr) << 10
             | u32::from(self.cpl == 3) << 11
+            | (mode.avx as u32) << 12
     }
 
     /// What address translation depends on.
@@ -547,9 +560,8 @@ impl Cpu {
         for reg in &mut cpu.regs[Reg::T0 as usize..] {
             *reg = 0;
         }
-        for vector in &mut cpu.vectors[16..] {
-            *vector = 0;
-        }
+        cpu.vectors[16..].fill(0);
+        cpu.uppers[16..].fill(0);
         cpu.flags = cpu.flags.canonical();
         cpu
     }

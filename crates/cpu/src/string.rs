@@ -142,6 +142,11 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         true => s.pointer(cpu, Reg::Rcx),
         false => 1,
     };
+    // Before the count is looked at: even if nothing is to be transferred.
+    if matches!(u.op, Op::Ins | Op::Outs) {
+        let port = cpu.reg(Reg::Rdx) as u16;
+        routine::io::check_permission(cpu, m, port, s.size)?;
+    }
     let before = s.pointer(cpu, Reg::Rcx);
     let mut again = false;
     m.take_device_access();
@@ -190,9 +195,27 @@ fn count_down(cpu: &mut Cpu, s: &StringUop, elements: u64) {
     }
 }
 
+/// The destination of an instruction that loads from `from` first: what that load raises comes before
+/// what the destination's segment does.
+fn destination_after_source<M: Memory>(
+    cpu: &mut Cpu,
+    m: &mut M,
+    s: &StringUop,
+    from: u64,
+    write: bool,
+) -> Result<u64, Stop> {
+    let to = s.destination(cpu, m, write);
+    if to.is_err() {
+        let reason = m.stop_reason();
+        load(m, s.size, from)?;
+        return Err(m.stop(reason));
+    }
+    to
+}
+
 fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Result<bool, Stop> {
     let from = s.source(cpu, m)?;
-    let to = s.destination(cpu, m, true)?;
+    let to = destination_after_source(cpu, m, s, from, true)?;
     let round = count
         .min(s.elements_in_page(from))
         .min(s.elements_in_page(to));
@@ -217,8 +240,8 @@ fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
     }
     for _ in 0..round {
         let from = s.source(cpu, m)?;
-        let to = s.destination(cpu, m, true)?;
         let value = load(m, s.size, from)?;
+        let to = s.destination(cpu, m, true)?;
         store(m, s.size, to, value)?;
         s.advance(cpu, Reg::Rsi, 1);
         s.advance(cpu, Reg::Rdi, 1);
@@ -228,6 +251,13 @@ fn movs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         }
     }
     Ok(true)
+}
+
+/// Repeats `element`; the place has room for whole ones.
+fn fill<const N: usize>(place: &mut [u8], element: [u8; N]) {
+    let (elements, rest) = place.as_chunks_mut();
+    debug_assert!(rest.is_empty());
+    elements.fill(element);
 }
 
 fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Result<bool, Stop> {
@@ -240,14 +270,12 @@ fn stos<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop, count: u64) -> Resul
         && s.legacy_segment.is_none()
         && let Some(target) = m.span(to, bytes, true)
     {
-        let pattern = value.to_le_bytes();
         let place = &mut m.ram()[target];
-        if s.size == 1 {
-            place.fill(pattern[0]);
-        } else {
-            for element in place.chunks_exact_mut(s.size as usize) {
-                element.copy_from_slice(&pattern[..s.size as usize]);
-            }
+        match s.size {
+            1 => place.fill(value as u8),
+            2 => fill(place, (value as u16).to_le_bytes()),
+            4 => fill(place, (value as u32).to_le_bytes()),
+            _ => fill(place, value.to_le_bytes()),
         }
         s.advance(cpu, Reg::Rdi, round);
         count_down(cpu, s, round);
@@ -296,10 +324,15 @@ fn compare<M: Memory>(
     count: u64,
     with_source: bool,
 ) -> Result<bool, Stop> {
-    let mut round = count.min(s.elements_in_page(s.destination(cpu, m, false)?));
-    if with_source {
-        round = round.min(s.elements_in_page(s.source(cpu, m)?));
-    }
+    let round = if with_source {
+        let from = s.source(cpu, m)?;
+        let to = destination_after_source(cpu, m, s, from, false)?;
+        count
+            .min(s.elements_in_page(from))
+            .min(s.elements_in_page(to))
+    } else {
+        count.min(s.elements_in_page(s.destination(cpu, m, false)?))
+    };
     for _ in 0..round {
         let a = if with_source {
             let from = s.source(cpu, m)?;
@@ -335,7 +368,6 @@ fn compare<M: Memory>(
 
 fn ins<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop> {
     let port = cpu.reg(Reg::Rdx) as u16;
-    routine::io::check_permission(cpu, m, port, s.size)?;
     let to = s.destination(cpu, m, true)?;
     m.check_write(to, s.size)?;
     let (index, now) = (cpu.index, m.now());
@@ -349,7 +381,6 @@ fn ins<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop>
 
 fn outs<M: Memory>(cpu: &mut Cpu, m: &mut M, s: &StringUop) -> Result<bool, Stop> {
     let port = cpu.reg(Reg::Rdx) as u16;
-    routine::io::check_permission(cpu, m, port, s.size)?;
     let from = s.source(cpu, m)?;
     let value = load(m, s.size, from)?;
     m.port_write(port, s.size as u8, value as u32);

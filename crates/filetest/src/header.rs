@@ -13,6 +13,7 @@
 //! A line with a single lower-case word, a colon and a value is a key; everything else is prose for
 //! the reader. `expect:` comes last: what follows it in the block is the expected text.
 
+use ring3_machine::config::CpuKind;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -57,6 +58,8 @@ pub struct Header {
     pub engines: Vec<Engine>,
     /// `cpus`: logical processors. 1 if not given.
     pub cpus: u32,
+    /// `cpu`: what the processors are. The default of the machine if not given.
+    pub cpu: CpuKind,
     /// `memory`: bytes of RAM. 16 MiB if not given.
     pub memory_bytes: u64,
     /// `seed`: of the machine. 1 if not given.
@@ -147,6 +150,12 @@ fn set(header: &mut Header, key: &str, value: &str) -> Result<(), String> {
                 _ => return Err("a filetest has 1 to 8 processors".into()),
             }
         }
+        "cpu" => {
+            let known = CpuKind::ALL.into_iter().find(|kind| kind.name() == value);
+            header.cpu = known.ok_or_else(|| {
+                format!("there is no processor `{value}`; there are x86-64-v2, x86-64-v3, spr")
+            })?;
+        }
         "memory" => {
             header.memory_bytes = match parse_bytes(value)? {
                 n @ 0x40_0000.. if n.is_multiple_of(0x10_0000) => n,
@@ -159,7 +168,7 @@ fn set(header: &mut Header, key: &str, value: &str) -> Result<(), String> {
         "boot" => return Err(format!("`{value}`: filetests boot by `multiboot` only")),
         _ => {
             return Err(format!(
-                "unknown key `{key}`; there are engines, cpus, memory, seed, limit, boot, expect \
+                "unknown key `{key}`; there are engines, cpus, cpu, memory, seed, limit, boot, expect \
                  (prose must not begin with a lower-case word and a colon)"
             ));
         }
@@ -191,6 +200,7 @@ impl Filetest {
         let mut header = Header {
             engines: Vec::new(),
             cpus: 1,
+            cpu: CpuKind::default(),
             memory_bytes: 16 << 20,
             seed: 1,
             instructions_max: 10_000_000,

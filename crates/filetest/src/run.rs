@@ -46,6 +46,7 @@ const PIECE: u64 = 997;
 pub fn run(image: &Path, header: &Header, manner: Manner) -> Result<Run, String> {
     let config = MachineConfig {
         cpus: header.cpus,
+        cpu: header.cpu,
         memory_bytes: header.memory_bytes,
         seed: header.seed,
         ..MachineConfig::default()

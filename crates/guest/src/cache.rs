@@ -58,19 +58,13 @@ impl Lock {
     /// Waits for its turn.
     pub(crate) fn take(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self> {
         use rustix::fs::{FlockOperation, flock};
-        fs::create_dir_all(cache).map_err(|error| {
-            Error::file("make", cache, &error)
-                .remedy("set XDG_CACHE_HOME to a folder you may write to")
-        })?;
+        fs::create_dir_all(cache).map_err(|error| Error::cache("make", cache, &error))?;
         let path = cache.join("lock");
         let file = File::options()
             .create(true)
             .append(true)
             .open(&path)
-            .map_err(|error| {
-                Error::file("open", &path, &error)
-                    .remedy("set XDG_CACHE_HOME to a folder you may write to")
-            })?;
+            .map_err(|error| Error::cache("open", &path, &error))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             progress("waiting for another ring3 that is adding to the cache");
             flock(&file, FlockOperation::LockExclusive)

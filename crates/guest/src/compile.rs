@@ -18,20 +18,28 @@ use crate::tools;
 include!(concat!(env!("OUT_DIR"), "/include_files.rs"));
 
 /// Flags for C files unless the person gives others: optimised, debuggable, with user-interrupt intrinsics and threads.
-pub const DEFAULT_FLAGS: [&str; 4] = ["-O2", "-g", "-muintr", "-pthread"];
+pub const DEFAULT_FLAGS: [&str; 5] = ["-O2", "-g", "-muintr", "-pthread", "-lm"];
 /// Added where a handler needs it.
 const GENERAL_REGISTERS: &str = "-mgeneral-regs-only";
 /// What GCC says of a handler that would need SSE registers.
 const NEEDS_GENERAL_REGISTERS: &str = "SSE instructions aren't allowed in";
 
-/// Compiles and links a C file; returns the executable in the cache. `flags` replace the default ones. What the
-/// compiler warns of, and what was done on its advice, goes to `note`.
+/// What came of a C file.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The executable in the cache.
+    pub program: PathBuf,
+    /// What was done that a person who wonders should know.
+    pub detail: Option<String>,
+}
+
+/// Compiles and links a C file. `flags` replace the default ones. What the compiler warns of goes to `note`.
 pub fn compile(
     source: &Path,
     flags: Option<&[String]>,
     cache: &Path,
     note: &mut dyn FnMut(&str),
-) -> Result<PathBuf> {
+) -> Result<Compiled> {
     let source = fs::canonicalize(source).map_err(|error| Error::file("find", source, &error))?;
     let stem = source.file_stem().unwrap_or_default();
     let default_flags = DEFAULT_FLAGS.map(str::to_owned);
@@ -43,11 +51,11 @@ pub fn compile(
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>(),
     );
-    fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
+    fs::create_dir_all(&folder).map_err(|error| Error::cache("make", &folder, &error))?;
     let building = tempfile::Builder::new()
         .prefix(".building-")
         .tempdir_in(&folder)
-        .map_err(|error| Error::file("make a folder in", &folder, &error))?;
+        .map_err(|error| Error::cache("make a folder in", &folder, &error))?;
     let program = building.path().join(stem);
     let includes = include_folder(cache)?;
 
@@ -57,11 +65,12 @@ pub fn compile(
         includes: includes.as_deref(),
     };
     let mut output = compiler.run(chosen)?;
+    let mut detail = None;
     if !output.status.success() && flags.is_none() && complains(&output, NEEDS_GENERAL_REGISTERS) {
         let with_general = [&default_flags[..], &[GENERAL_REGISTERS.to_owned()]].concat();
         let again = compiler.run(&with_general)?;
         if again.status.success() {
-            note(&format!(
+            detail = Some(format!(
                 "{} has an interrupt handler without target(\"general-regs-only\"): compiled with {GENERAL_REGISTERS}",
                 source.display()
             ));
@@ -76,7 +85,7 @@ pub fn compile(
         }
     }
     if !output.status.success() {
-        return Err(explained(&source, &output, flags.is_some()));
+        return Err(explained(&source, &output, chosen, flags.is_some()));
     }
     let warnings = String::from_utf8_lossy(&output.stderr);
     if !warnings.trim().is_empty() {
@@ -84,7 +93,10 @@ pub fn compile(
     }
     let kept = folder.join(stem);
     fs::rename(&program, &kept).map_err(|error| Error::file("rename to", &kept, &error))?;
-    Ok(kept)
+    Ok(Compiled {
+        program: kept,
+        detail,
+    })
 }
 
 /// The project's C headers, put into the cache; `None` if this build of the project has none.
@@ -106,11 +118,11 @@ pub fn include_folder(cache: &Path) -> Result<Option<PathBuf>> {
         return Ok(Some(folder));
     }
     let parent = cache.join("programs");
-    fs::create_dir_all(&parent).map_err(|error| Error::file("make", &parent, &error))?;
+    fs::create_dir_all(&parent).map_err(|error| Error::cache("make", &parent, &error))?;
     let temporary = tempfile::Builder::new()
         .prefix(".include-")
         .tempdir_in(&parent)
-        .map_err(|error| Error::file("make a folder in", &parent, &error))?;
+        .map_err(|error| Error::cache("make a folder in", &parent, &error))?;
     for (name, contents) in INCLUDE_FILES {
         let path = temporary.path().join(name);
         if let Some(parent) = path.parent() {
@@ -184,7 +196,7 @@ impl Error {
 }
 
 /// The compiler's complaint, with a hint where one can be given.
-fn explained(source: &Path, output: &Output, own_flags: bool) -> Error {
+fn explained(source: &Path, output: &Output, flags: &[String], own_flags: bool) -> Error {
     let error = failed(source, output);
     if complains(output, "-muintr") {
         return Error::new(
@@ -216,7 +228,7 @@ fn explained(source: &Path, output: &Output, own_flags: bool) -> Error {
     }
     if complains(output, "undefined reference") && !own_flags {
         return error.with_hint(&format!(
-            "a library may be missing: --cflags replaces the flags, for instance --cflags \"{} -lm\"",
+            "a library may be missing: --cflags replaces the flags, for instance --cflags \"{} -lNAME\"",
             DEFAULT_FLAGS.join(" ")
         ));
     }
@@ -224,7 +236,10 @@ fn explained(source: &Path, output: &Output, own_flags: bool) -> Error {
         return error
             .with_hint("the C library's development files are missing: apt-get install libc6-dev");
     }
-    error
+    error.with_hint(&format!(
+        "it was compiled with {}; --cflags 'FLAGS' replaces these flags",
+        flags.join(" ")
+    ))
 }
 
 #[cfg(test)]
@@ -238,7 +253,7 @@ mod tests {
     fn try_source(
         text: &str,
         flags: Option<&[&str]>,
-    ) -> (Result<PathBuf>, Vec<String>, tempfile::TempDir) {
+    ) -> (Result<Compiled>, Vec<String>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("sample.c");
         fs::write(&source, text).unwrap();
@@ -260,9 +275,10 @@ mod tests {
             &format!("{HANDLER} int main(void) {{ printf(\"%d\\n\", got); return 0; }}"),
             None,
         );
-        let bytes = fs::read(program.unwrap()).unwrap();
-        assert!(bytes.starts_with(crate::elf::MAGIC));
-        assert!(notes[0].contains(GENERAL_REGISTERS), "{notes:?}");
+        let Compiled { program, detail } = program.unwrap();
+        assert!(fs::read(program).unwrap().starts_with(crate::elf::MAGIC));
+        assert!(detail.unwrap().contains(GENERAL_REGISTERS));
+        assert_eq!(notes, Vec::<String>::new(), "nothing to worry about");
     }
 
     #[test]
@@ -271,7 +287,7 @@ mod tests {
             "#include <stdio.h>\nint main(void) { printf(\"%f\\n\", 1.5); return 0; }",
             None,
         );
-        program.unwrap();
+        assert_eq!(program.unwrap().detail, None);
         assert_eq!(notes, Vec::<String>::new());
     }
 
@@ -314,10 +330,22 @@ mod tests {
             error.to_string().contains("sample.c:1") && error.to_string().contains("undeclared"),
             "{error}"
         );
+        assert!(
+            error
+                .to_string()
+                .contains("with -O2 -g -muintr -pthread -lm; --cflags"),
+            "{error}"
+        );
+        let (program, _, _folder) = try_source(
+            "int deflate(void *, int); int main(int n, char **v) { return deflate(v, n); }",
+            None,
+        );
+        let error = program.unwrap_err().to_string();
+        assert!(error.contains("-lNAME"), "{error}");
         let (program, _, _folder) = try_source(
             "double sin(double); int main(int n, char **v) { return sin(n); }",
             None,
         );
-        assert!(program.unwrap_err().to_string().contains("-lm"));
+        program.unwrap();
     }
 }

@@ -50,6 +50,10 @@ pub enum Problem {
     File,
 }
 
+/// What to do about a file system that is full.
+pub(crate) const NO_SPACE: &str = "the file system is full: make room (ring3 guest clean --snapshots removes what is made \
+    again when needed), or set XDG_CACHE_HOME to a folder on another one";
+
 /// A problem, in words.
 #[derive(Debug, Clone)]
 pub struct Error {
@@ -82,6 +86,15 @@ impl Error {
             Problem::File,
             format!("cannot {doing} {}: {error}", path.display()),
         )
+    }
+
+    /// Something failed on a file of the cache.
+    pub(crate) fn cache(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull => NO_SPACE,
+            _ => "set XDG_CACHE_HOME to a folder you may write to",
+        };
+        Self::file(doing, path, error).remedy(remedy)
     }
 
     /// The kind of problem.

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache::default_cache_folder;
-use crate::compile::compile;
+use crate::compile::{Compiled, compile};
 use crate::elf::{MAGIC, Object};
 use crate::error::{Error, Problem, Result};
 use crate::libraries::{Finder, Needs};
@@ -24,6 +24,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
 /// As many `#!` as Linux follows.
 const SCRIPTS_MAX: usize = 4;
+/// What a running guest has of its own, whatever the host has there.
+const OF_THE_GUEST: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// What the guest's kernel and agent keep for themselves.
 const RESERVED_BYTES: u64 = 96 << 20;
 
@@ -241,18 +243,23 @@ impl JobBuilder {
             library_path: self
                 .environment
                 .get(OsStr::new("LD_LIBRARY_PATH"))
-                .map(|path| path.to_string_lossy().into_owned()),
+                .map(|path| from_folder(&path.to_string_lossy(), &folder)),
             libraries: Vec::new(),
             beyond_default_folders: false,
         };
 
         let is_source = found.extension().is_some_and(|extension| extension == "c");
+        let mut details = Vec::new();
         let (program, executable, name) = if is_source {
             let cache = match &self.cache {
                 Some(cache) => cache.clone(),
                 None => default_cache_folder()?,
             };
-            let built = compile(&found, self.c_flags.as_deref(), &cache, note)?;
+            let Compiled {
+                program: built,
+                detail,
+            } = compile(&found, self.c_flags.as_deref(), &cache, note)?;
+            details.extend(detail);
             // In the guest the program stands beside where its source is on the host.
             let program = found.with_extension("");
             let bytes = fs::read(&built).map_err(|error| Error::file("read", &built, &error))?;
@@ -301,6 +308,16 @@ impl JobBuilder {
             Input::Stream => Stdin::Pipe,
             Input::Terminal => Stdin::Terminal,
         };
+        let left_behind = self
+            .arguments
+            .iter()
+            .filter(|argument| {
+                let path = lexically_clean(&folder.join(argument));
+                let is_the_guests = OF_THE_GUEST.iter().any(|own| path.starts_with(own));
+                !is_the_guests && path.is_file() && !tree.has(&path) && !contents.has(&path)
+            })
+            .cloned()
+            .collect();
         tree.subtract(contents);
         let room = self
             .memory_bytes
@@ -381,6 +398,8 @@ impl JobBuilder {
             archive,
             executable,
             program,
+            left_behind,
+            details,
         })
     }
 
@@ -634,6 +653,19 @@ impl Gathering {
                 format!("--copy {}: there is no such file", copy.host.display()),
             ));
         }
+        let own = OF_THE_GUEST.iter().find(|own| host.starts_with(own));
+        if let (None, Some(own)) = (&copy.guest, own)
+            && !host.starts_with("/dev/shm")
+        {
+            return Err(Error::new(
+                Problem::Copy,
+                format!(
+                    "--copy {}: the guest has a {own} of its own",
+                    copy.host.display()
+                ),
+            )
+            .remedy("to take a file from there, give it another place: --copy HOST:GUEST"));
+        }
         let files = match &copy.guest {
             None => self
                 .tree
@@ -663,6 +695,17 @@ impl Gathering {
         }
         Ok(())
     }
+}
+
+/// A list of folders as ld.so takes it, with relative and empty ones completed: the guest's working folder has the
+/// same path as the host's.
+fn from_folder(folders: &str, folder: &Path) -> String {
+    let complete = |entry: &str| match entry.starts_with(['/', '$']) {
+        true => entry.to_owned(),
+        false => folder.join(entry).to_string_lossy().into_owned(),
+    };
+    let folders: Vec<String> = folders.split([':', ';']).map(complete).collect();
+    folders.join(":")
 }
 
 /// A guest path without `.` and `..`.
@@ -704,6 +747,8 @@ pub struct Job {
     archive: Vec<u8>,
     executable: PathBuf,
     program: PathBuf,
+    left_behind: Vec<OsString>,
+    details: Vec<String>,
 }
 
 impl Job {
@@ -726,6 +771,16 @@ impl Job {
     /// Its path in the guest.
     pub fn program(&self) -> &Path {
         &self.program
+    }
+
+    /// Arguments that name files of the host which the guest will not have: if the program fails, that may be why.
+    pub fn left_behind(&self) -> &[OsString] {
+        &self.left_behind
+    }
+
+    /// What was done that a person who wonders should know.
+    pub fn details(&self) -> &[String] {
+        &self.details
     }
 }
 
@@ -825,6 +880,12 @@ mod tests {
             .environment("LD_LIBRARY_PATH", folder.path())
             .prepare(&Contents::default(), &mut |_| {})
             .unwrap();
+        // The guest's working folder is the host's, so a relative path means the same there.
+        JobBuilder::new(&lost)
+            .folder(folder.path())
+            .environment("LD_LIBRARY_PATH", "/nowhere:.")
+            .prepare(&Contents::default(), &mut |_| {})
+            .unwrap();
         assert_eq!(
             problem(JobBuilder::new(folder.path().join("libsomewhere.so"))),
             Problem::NotExecutableElf
@@ -880,6 +941,62 @@ mod tests {
             .unwrap();
         assert!(without.archive().len() > 1 << 20);
         assert_eq!(without.archive().len() % ARCHIVE_ALIGN, 0);
+    }
+
+    #[test]
+    fn files_that_stay_behind_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["taken", "forgotten"] {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let job = JobBuilder::new("/bin/sh")
+            .arguments([
+                "-c",
+                "./taken",
+                "forgotten",
+                "nowhere",
+                "/proc/self/status",
+                ".",
+            ])
+            .folder(folder.path())
+            .copies([Copy {
+                host: folder.path().join("taken"),
+                guest: None,
+            }])
+            .prepare(&Contents::default(), &mut |_| {})
+            .unwrap();
+        assert_eq!(job.left_behind(), ["forgotten"]);
+    }
+
+    #[test]
+    fn the_guests_own_file_systems_are_not_copied() {
+        let copy = |host: &str, guest: Option<&str>| {
+            JobBuilder::new("/bin/sh").copies([Copy {
+                host: host.into(),
+                guest: guest.map(Into::into),
+            }])
+        };
+        assert_eq!(problem(copy("/proc/version", None)), Problem::Copy);
+        assert_eq!(problem(copy("/sys", None)), Problem::Copy);
+        // At another place they can be had, although the host's kernel says that they are empty.
+        let job = copy("/proc/version", Some("/version"))
+            .prepare(&Contents::default(), &mut |_| {})
+            .unwrap();
+        let version = fs::read("/proc/version").unwrap();
+        assert!(
+            job.archive()
+                .windows(version.len())
+                .any(|bytes| bytes == version)
+        );
+        // A folder with links into them keeps the links.
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/proc/self/fd", folder.path().join("fd")).unwrap();
+        let job = copy(folder.path().to_str().unwrap(), None)
+            .prepare(&Contents::default(), &mut |_| {})
+            .unwrap();
+        let archive = String::from_utf8_lossy(job.archive()).into_owned();
+        assert!(archive.contains("/proc/self/fd"));
+        assert!(!archive.contains(&format!("proc/{}", std::process::id())));
     }
 
     #[test]

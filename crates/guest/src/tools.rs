@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, NO_SPACE, Problem, Result};
 
 /// The package that brings a tool on Debian and its relatives.
 fn package_of(tool: &str) -> &str {
@@ -50,7 +50,16 @@ pub fn run(command: &mut Command) -> Result<Output> {
             Problem::ToolFailed,
             format!("{shown} failed ({})", output.status),
         )
-        .remedy(last_lines(&output, 20))),
+        .remedy(advice(&output))),
+    }
+}
+
+/// What a tool that failed said, or what to do about it if that is plain.
+fn advice(output: &Output) -> String {
+    let said = last_lines(output, 20);
+    match said.contains("No space left on device") {
+        true => NO_SPACE.to_owned(),
+        false => said,
     }
 }
 
@@ -71,4 +80,24 @@ pub fn last_lines(output: &Output, most: usize) -> String {
         .concat();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(most)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_fails_is_quoted_unless_the_reason_is_plain() {
+        let failure = |script: &str| {
+            let mut command = command("sh", Path::new("/"));
+            run(command.args(["-c", script])).unwrap_err().to_string()
+        };
+        let said = failure("echo first; echo second >&2; exit 3");
+        assert!(
+            said.contains("exit status: 3") && said.contains("first\n  second"),
+            "{said}"
+        );
+        let said = failure("echo 'No space left on device' >&2; exit 2");
+        assert!(said.ends_with(&format!("\n  {NO_SPACE}")), "{said}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,6 +16,9 @@ use crate::newc::{self, Writer};
 
 /// As many symbolic links as Linux follows in one path.
 const LINKS_MAX: usize = 40;
+
+/// As much as is taken of a file that the host's kernel makes up.
+const KERNEL_FILE_MAX: u64 = 16 << 20;
 
 /// One entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,13 @@ enum Held {
     Folder,
     Link(PathBuf),
     File(Stamp),
+}
+
+impl Contents {
+    /// Whether something stands at this path.
+    pub fn has(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
 }
 
 /// A tree of files for the guest.
@@ -146,6 +157,17 @@ impl Tree {
         if metadata.is_dir() {
             self.entries
                 .insert(guest.to_owned(), Entry::Folder { permissions });
+        } else if metadata.is_file() && (host.starts_with("/proc") || host.starts_with("/sys")) {
+            // Their sizes mean nothing: what is in them is made when it is read.
+            let mut contents = Vec::new();
+            fs::File::open(host)
+                .and_then(|file| file.take(KERNEL_FILE_MAX).read_to_end(&mut contents))
+                .map_err(|error| Error::file("read", host, &error))?;
+            let entry = Entry::Bytes {
+                permissions,
+                contents,
+            };
+            self.entries.insert(guest.to_owned(), entry);
         } else if metadata.is_file() {
             let stamp = Stamp::of(metadata);
             if stamp.bytes > newc::FILE_SIZE_MAX {
@@ -227,8 +249,19 @@ impl Tree {
             if metadata.is_symlink() {
                 let target = fs::read_link(&host)
                     .map_err(|error| Error::file("read the link", &host, &error))?;
-                self.entries.insert(guest.clone(), Entry::Link { target });
+                self.entries.insert(
+                    guest.clone(),
+                    Entry::Link {
+                        target: target.clone(),
+                    },
+                );
+                // Where a link into the guest's own file systems leads, the guest knows better.
+                let is_the_guests = ["/dev", "/proc", "/sys"].iter().any(|own| {
+                    let target = host.parent().unwrap_or(Path::new("/")).join(&target);
+                    target.starts_with(own)
+                });
                 if host == guest
+                    && !is_the_guests
                     && let Err(error) = self.in_place(&host)
                 {
                     skipped(format!(
@@ -248,6 +281,11 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Whether something stands at this path.
+    pub fn has(&self, path: &Path) -> bool {
+        self.entries.contains_key(path)
     }
 
     /// Leaves out what a guest already holds.

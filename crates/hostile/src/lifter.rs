@@ -1,7 +1,7 @@
 //! The lifter: any bytes, in any mode.
 
 use crate::input::Input;
-use ring3_cpu::CpuModel;
+use ring3_cpu::{CpuKind, CpuModel};
 use ring3_isa::{CodeMode, CodeSize, FeatureSet, Usability, lift_block};
 
 const SIZES: [CodeSize; 3] = [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits64];
@@ -23,11 +23,12 @@ pub(crate) fn enter(bytes: &[u8]) {
         mmx: USABILITIES[b / 3 % 3],
         wait: USABILITIES[b / 9 % 2],
         sse: USABILITIES[b / 27 % 3],
+        avx: USABILITIES[b / 81 % 3],
         uintr: a & 16 != 0,
         features: if a & 32 != 0 {
             FeatureSet::default()
         } else {
-            CpuModel::new(1).features()
+            CpuModel::of(CpuKind::Spr, 1).features()
         },
     };
     let code = input.0;

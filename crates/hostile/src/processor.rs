@@ -8,7 +8,7 @@ const MEMORY: u64 = 2 << 20;
 const BASE: u64 = 0x10_0000;
 const CODE_MAX: usize = 2000;
 /// Enough for a loop to be taken, few enough for many inputs a second.
-const INSTRUCTIONS: u64 = 20_000;
+const INSTRUCTIONS: u64 = 5_000;
 /// Pauses and outputs.
 const ROUNDS: u64 = 2_000;
 
@@ -78,6 +78,7 @@ fn long_mode(code: &[u8]) -> Vec<u8> {
     segment[HANDLERS..HANDLERS + 10].copy_from_slice(&with_code);
     // iretq
     segment[HANDLERS + 16..HANDLERS + 18].copy_from_slice(&[0x48, 0xcf]);
+    segment[CODE..].fill(0xf4);
     segment[CODE..CODE + code.len()].copy_from_slice(code);
     for vector in 0..=255 {
         let handler = HANDLERS

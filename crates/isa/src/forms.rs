@@ -4,7 +4,7 @@
 //! encoded with operands that an implementation of [`Operands`] picks, so that the same list serves
 //! a table that visits every form once and a generator that draws from it at random.
 //!
-//! Legacy encodings only. Not made: redundant prefixes, non-canonical choices among equivalent
+//! Legacy and VEX encodings. Not made: redundant prefixes, non-canonical choices among equivalent
 //! encodings, addresses with a segment override other than those asked for.
 
 use crate::features::FeatureSet;
@@ -28,7 +28,7 @@ pub struct Form {
 pub struct Address {
     /// Base, or [`Register::None`]; its size is the address size.
     pub base: Register,
-    /// Index, or [`Register::None`].
+    /// Index, or [`Register::None`]. Gathers replace it by a vector register.
     pub index: Register,
     /// 1, 2, 4 or 8.
     pub scale: u32,
@@ -75,7 +75,7 @@ pub struct Encoded {
 }
 
 impl Form {
-    /// All legacy-encoded forms that exist in code of this size with these features. Those of x87
+    /// All legacy-encoded and VEX-encoded forms that exist in code of this size with these features. Those of x87
     /// instructions that begin with WAIT are left out: WAIT is an instruction of its own.
     pub fn all(size: CodeSize, features: FeatureSet) -> impl Iterator<Item = Form> {
         Code::values()
@@ -89,7 +89,7 @@ impl Form {
                         CodeSize::Bits64 => info.intel_decoder64(),
                     };
                 info.is_instruction()
-                    && info.encoding() == EncodingKind::Legacy
+                    && matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
                     && info.is_available_in_mode(size.bits())
                     && exists
                     && !info.fwait()
@@ -118,6 +118,9 @@ impl Form {
             set_operand(&mut i, n as u32, *kind, size, &mut immediates, operands)?;
         }
         let info = self.code.op_code();
+        if info.requires_unique_reg_nums() && !has_unique_registers(&i) {
+            return None;
+        }
         let writes_memory = i.op0_kind() == OpKind::Memory;
         if info.can_use_lock_prefix() && writes_memory && operands.below(2) == 1 {
             i.set_has_lock_prefix(true);
@@ -138,6 +141,12 @@ impl Form {
 
 fn is_string(i: &Instruction) -> bool {
     i.is_string_instruction()
+}
+
+/// Whether destination, index and mask of a gather are three registers.
+fn has_unique_registers(i: &Instruction) -> bool {
+    let numbers = [i.op0_register(), i.memory_index(), i.op2_register()].map(|r| r.number());
+    numbers[0] != numbers[1] && numbers[0] != numbers[2] && numbers[1] != numbers[2]
 }
 
 fn pick(registers: &[Register], operands: &mut dyn Operands) -> Register {
@@ -190,6 +199,7 @@ fn set_operand(
         | K::r64_or_mem
         | K::mm_or_mem
         | K::xmm_or_mem
+        | K::ymm_or_mem
             if operands.prefers_memory() =>
         {
             set_memory(i, n, operands);
@@ -197,13 +207,43 @@ fn set_operand(
         }
         K::r8_or_mem | K::r8_reg | K::r8_opcode => general(1, size, operands),
         K::r16_or_mem | K::r16_reg | K::r16_rm | K::r16_opcode => general(2, size, operands),
-        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode => general(4, size, operands),
-        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode => general(8, size, operands),
+        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode | K::r32_vvvv => {
+            general(4, size, operands)
+        }
+        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode | K::r64_vvvv => {
+            general(8, size, operands)
+        }
         K::r16_reg_mem => general(2, size, operands),
         K::r32_reg_mem => general(4, size, operands),
         K::r64_reg_mem => general(8, size, operands),
         K::mm_or_mem | K::mm_reg | K::mm_rm => MM0 + (operands.below(8) % 8) as u32,
-        K::xmm_or_mem | K::xmm_reg | K::xmm_rm => XMM0 + (operands.below(vectors) % vectors) as u32,
+        K::xmm_or_mem | K::xmm_reg | K::xmm_rm | K::xmm_vvvv | K::xmm_is4 => {
+            XMM0 + (operands.below(vectors) % vectors) as u32
+        }
+        K::ymm_or_mem | K::ymm_reg | K::ymm_rm | K::ymm_vvvv | K::ymm_is4 => {
+            YMM0 + (operands.below(vectors) % vectors) as u32
+        }
+        K::mem_vsib32x | K::mem_vsib64x | K::mem_vsib32y | K::mem_vsib64y => {
+            let first = match kind {
+                K::mem_vsib32x | K::mem_vsib64x => XMM0,
+                _ => YMM0,
+            };
+            let index = first + (operands.below(vectors) % vectors) as u32;
+            set_memory(i, n, operands);
+            if i.memory_base().is_ip() {
+                return Option::None;
+            }
+            // 16-bit addresses have no vector index.
+            if i.memory_base().size() == 2 {
+                let base = EAX + i.memory_base().number() as u32;
+                i.set_memory_base(base);
+                if i.memory_displ_size() == 2 {
+                    i.set_memory_displ_size(4);
+                }
+            }
+            i.set_memory_index(index);
+            return Some(());
+        }
         K::seg_reg => pick(&[ES, CS, SS, DS, FS, GS], operands),
         K::cr_reg if long => pick(&[CR0, CR2, CR3, CR4, CR8], operands),
         K::cr_reg => pick(&[CR0, CR2, CR3, CR4], operands),

@@ -21,4 +21,4 @@ pub mod uop;
 pub use features::FeatureSet;
 pub use lift::{Block, CodeMode, CodeSize, Mark, Usability, disassemble, lift_block};
 pub use register::{Condition, REG_COUNT, Reg, VREG_COUNT, VReg};
-pub use uop::{Class, Op, OpInfo, Uop};
+pub use uop::{Class, Op, OpInfo, Uop, Upper};

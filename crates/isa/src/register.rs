@@ -71,7 +71,7 @@ impl Reg {
     }
 }
 
-/// A vector register of the micro-op machine: XMM0 to XMM15 and temporaries.
+/// A vector register of the micro-op machine: XMM0 to XMM15, or YMM0 to YMM15, and temporaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 #[allow(missing_docs)]
@@ -102,11 +102,12 @@ pub enum VReg {
     V7,
 }
 
-/// How many [`VReg`]s there are.
-pub const VREG_COUNT: usize = 24;
+/// Places in the vector register file: as many as a field of a micro-op can name, so that an index
+/// needs no bounds check. The last eight have no names.
+pub const VREG_COUNT: usize = 32;
 
 impl VReg {
-    const ALL: [VReg; VREG_COUNT] = {
+    const ALL: [VReg; 24] = {
         use VReg::*;
         [
             X0, X1, X2, X3, X4, X5, X6, X7, X8, X9, X10, X11, X12, X13, X14, X15, V0, V1, V2, V3,

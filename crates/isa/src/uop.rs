@@ -43,9 +43,22 @@ impl Uop {
     pub const LOCK: u8 = 1 << 3;
     /// In `x`: the address must be aligned to the operand's size, else #GP(0).
     pub const ALIGNED: u8 = 1 << 4;
-    /// In `x`: this micro-op cannot fault, as a preceding one has shown (a store after LoadModify of
-    /// the same address, the second MmxEnter of an instruction).
+    /// In `x`: this micro-op cannot fault, as a preceding one has shown (a store after LoadModify or
+    /// CheckWrite of the same address, the second MmxEnter of an instruction).
     pub const PROVEN: u8 = 1 << 5;
+
+    /// In `x` of 256-bit accesses: the address must be aligned to 32 bytes, else #GP(0).
+    pub const ALIGNED32: u8 = 1 << 6;
+
+    /// In `y` of gathers: indices have 64 bits (else 32).
+    pub const GATHER_WIDE_INDEX: u8 = 1 << 4;
+    /// In `y` of gathers: elements have 64 bits (else 32).
+    pub const GATHER_WIDE_ELEMENT: u8 = 1 << 5;
+    /// In `y` of gathers: the index register has 256 bits (else 128). There are as many elements as both
+    /// `dst` and the index register have.
+    pub const GATHER_INDEX_256: u8 = 1 << 7;
+    /// In `y` of gathers: addresses within the segment have 32 bits.
+    pub const GATHER_NARROW_ADDRESS: u8 = 1 << 6;
 
     /// In `x` of x87 micro-ops, from this bit on: the size of the memory operand (1, 2, 3: 2, 4, 8
     /// bytes; 0: 10 bytes).
@@ -133,14 +146,27 @@ pub struct OpInfo {
     pub reads_dst: bool,
     /// Which of `a`, `b`, `c` are read as integer registers (bits 0, 1, 2).
     pub reads: u8,
-    /// The same for vector registers; bit 3 is `dst`.
+    /// The same for vector registers; bit 3 is `dst`, bit 4 the register whose number stands in the
+    /// low four bits of `y`.
     pub vector_reads: u8,
+    /// The vector registers that are read are read whole, not only their low 128 bits.
+    pub reads_upper: bool,
     /// `dst` is a vector register and is written.
     pub writes_vector: bool,
+    /// The vector register in `y` is written too, with its upper half (gathers clear their mask).
+    pub writes_mask: bool,
+    /// What becomes of the upper halves of vector registers.
+    pub upper: Upper,
     /// Status flags read (RFLAGS positions).
     pub flags_read: u64,
     /// Status flags written.
     pub flags_written: u64,
+    /// Reads MXCSR: control bits and, because they are sticky, exception flags.
+    pub reads_mxcsr: bool,
+    /// Writes MXCSR (exception flags, even if the micro-op then faults).
+    pub writes_mxcsr: bool,
+    /// Reads or writes x87 or MMX state.
+    pub x87: bool,
     /// Reads memory.
     pub loads: bool,
     /// Writes memory.
@@ -153,6 +179,22 @@ pub struct OpInfo {
     pub routine: bool,
     /// The kind of unit that executes it.
     pub class: Class,
+}
+
+/// What a micro-op does to bits 255:128 of vector registers. (The temporaries are as wide as the others,
+/// but live within one instruction: nobody sees what is kept there.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upper {
+    /// Nothing: it writes no vector register.
+    Untouched,
+    /// Those of `dst` keep their value, as with legacy SSE: the new `dst` depends on the old one.
+    Kept,
+    /// Those of `dst` become zero, as with VEX.128.
+    Zeroed,
+    /// Those of `dst` are part of the result, as with VEX.256.
+    Written,
+    /// Those of all registers that the mode has become zero (VZEROUPPER, VZEROALL).
+    AllZeroed,
 }
 
 /// Kinds of execution, for machine descriptions to give ports and latencies to.
@@ -193,9 +235,15 @@ const NONE: OpInfo = OpInfo {
     reads_dst: false,
     reads: 0,
     vector_reads: 0,
+    reads_upper: false,
     writes_vector: false,
+    writes_mask: false,
+    upper: Upper::Untouched,
     flags_read: 0,
     flags_written: 0,
+    reads_mxcsr: false,
+    writes_mxcsr: false,
+    x87: false,
     loads: false,
     stores: false,
     faults: false,
@@ -208,6 +256,7 @@ const A: u8 = 1;
 const B: u8 = 2;
 const C: u8 = 4;
 const D: u8 = 8;
+const Y: u8 = 16;
 
 const fn int(class: Class, reads: u8) -> OpInfo {
     OpInfo {
@@ -296,6 +345,7 @@ const fn routine() -> OpInfo {
 const fn x87() -> OpInfo {
     OpInfo {
         class: Class::X87,
+        x87: true,
         ..routine()
     }
 }
@@ -304,14 +354,49 @@ const fn vector(reads: u8) -> OpInfo {
     OpInfo {
         writes_vector: true,
         vector_reads: reads,
+        upper: Upper::Kept,
         class: Class::Vector,
         ..NONE
+    }
+}
+
+/// The VEX.128 form of a legacy operation.
+const fn zeroing(info: OpInfo) -> OpInfo {
+    OpInfo {
+        upper: Upper::Zeroed,
+        ..info
+    }
+}
+
+/// The VEX.256 form of a legacy operation.
+const fn whole(info: OpInfo) -> OpInfo {
+    OpInfo {
+        reads_upper: true,
+        upper: Upper::Written,
+        ..info
+    }
+}
+
+/// An operation on vectors whose result is not one.
+const fn no_vector(info: OpInfo) -> OpInfo {
+    OpInfo {
+        writes_vector: false,
+        upper: Upper::Untouched,
+        ..info
+    }
+}
+
+const fn to_general(info: OpInfo) -> OpInfo {
+    OpInfo {
+        writes_dst: true,
+        ..no_vector(info)
     }
 }
 
 const fn vector_load() -> OpInfo {
     OpInfo {
         writes_vector: true,
+        upper: Upper::Kept,
         reads: A | B | C,
         loads: true,
         faults: true,
@@ -377,12 +462,6 @@ ops! {
     Lea32 Lea64 => int(Class::Address, A | B);
     /// The same, keeping bits 63:16 of the sum clear.
     Lea16 => int(Class::Address, A | B);
-    /// `dst = a & b`, flags untouched (LOOPE's bookkeeping).
-    AndPlain => int(Class::Integer, A | B);
-    /// `dst = a +/- y` (a string index: minus if DF), in the low 16, 32 or 64 bits.
-    Step64 Step32 => int(Class::Integer, A);
-    /// The same, merging.
-    Step16 => merge(int(Class::Integer, A));
 
     // --- memory ------------------------------------------------------------------------------
     /// Segment check outside 64-bit mode: `dst` = linear address of offset `a` in the segment with
@@ -551,6 +630,35 @@ ops! {
     Bswap32 Bswap64 => int(Class::Integer, A);
     /// CRC-32C of `b` (given size) onto `a`.
     Crc8 Crc16 Crc32 Crc64 => int(Class::Multiply, A | B);
+
+    /// `dst = !a & b`; CF and OF cleared.
+    Andn32 Andn64 => alu(A | B);
+    /// `dst` = the bits of `a` from position `b` 7:0 on, as many as `b` 15:8 says; CF and OF cleared.
+    Bextr32 Bextr64 => alu(A | B);
+    /// `dst` = the lowest set bit of `a`; CF if there is one.
+    Blsi32 Blsi64 => alu(A);
+    /// `dst` = all bits up to the lowest set bit of `a`; CF if there is none.
+    Blsmsk32 Blsmsk64 => alu(A);
+    /// `dst` = `a` without its lowest set bit; CF if there is none.
+    Blsr32 Blsr64 => alu(A);
+    /// `dst` = the low `b` 7:0 bits of `a`; CF if that is the operand's size or more.
+    Bzhi32 Bzhi64 => alu(A | B);
+    /// `dst` = low half of the unsigned product `a * b`, no flags.
+    MulLow32 MulLow64 => int(Class::Multiply, A | B);
+    /// The high half.
+    MulHigh32 MulHigh64 => int(Class::Multiply, A | B);
+    /// `dst` = the low bits of `a` at the places of the set bits of `b`.
+    Pdep32 Pdep64 => int(Class::Multiply, A | B);
+    /// `dst` = the bits of `a` at the places of the set bits of `b`, gathered at the low end.
+    Pext32 Pext64 => int(Class::Multiply, A | B);
+    /// `dst` = `a` rotated right by `imm` (less than the size), no flags.
+    Rorx32 Rorx64 => int(Class::Shift, A);
+    /// `dst` = `a` shifted by `b` (masked), no flags.
+    Shlx32 Shlx64 Shrx32 Shrx64 Sarx32 Sarx64 => int(Class::Shift, A | B);
+    /// `dst = a + b + CF`; only CF changes.
+    Adcx32 Adcx64 => OpInfo { flags_read: rflags::STATUS, flags_written: CF, ..int(Class::Integer, A | B) };
+    /// `dst = a + b + OF`; only OF changes.
+    Adox32 Adox64 => OpInfo { flags_read: rflags::STATUS, flags_written: rflags::OF, ..int(Class::Integer, A | B) };
 
     // --- conditions and flags ------------------------------------------------------------------
     /// Low byte of `dst` = condition `y`.
@@ -776,20 +884,20 @@ ops! {
 
     // --- saved state -----------------------------------------------------------------------------
     /// FXSAVE to linear address `a`; `y` = 1 with REX.W.
-    Fxsave => routine();
+    Fxsave => OpInfo { reads_mxcsr: true, x87: true, ..routine() };
     /// FXRSTOR.
-    Fxrstor => system();
+    Fxrstor => OpInfo { writes_mxcsr: true, x87: true, ..system() };
     /// XSAVE family to linear address `a`; `y` bits: 0 REX.W, 7:4 which (0 XSAVE, 1 XSAVEOPT,
     /// 2 XSAVEC, 3 XSAVES).
-    Xsave => system();
+    Xsave => OpInfo { reads_mxcsr: true, x87: true, ..system() };
     /// XRSTOR (0) or XRSTORS (3).
-    Xrstor => system();
+    Xrstor => OpInfo { writes_mxcsr: true, x87: true, ..system() };
     /// LDMXCSR from `a`.
-    Ldmxcsr => routine();
+    Ldmxcsr => OpInfo { writes_mxcsr: true, reads: A, ..routine() };
     /// `dst` = MXCSR.
-    Stmxcsr => int(Class::Float, 0);
+    Stmxcsr => OpInfo { reads_mxcsr: true, ..int(Class::Float, 0) };
 
-    // --- vectors: XMM registers in the fields of integer ones ---------------------------------
+    // --- vectors: XMM registers in the fields of integer ones; upper halves are kept ------------
     /// `dst = a`.
     VMov => vector(A);
     /// Low 32 bits of `dst` = those of `a`.
@@ -827,9 +935,9 @@ ops! {
     /// `dst` = general register `a`, zero-extended.
     VFromGpr64 => OpInfo { reads: A, ..vector(0) };
     /// General register `dst` = low 32 bits of `a`.
-    VToGpr32 => OpInfo { writes_dst: true, writes_vector: false, ..vector(A) };
+    VToGpr32 => to_general(vector(A));
     /// General register `dst` = low 64 bits of `a`.
-    VToGpr64 => OpInfo { writes_dst: true, writes_vector: false, ..vector(A) };
+    VToGpr64 => to_general(vector(A));
     /// `dst = a & b`.
     VAnd => vector(A | B);
     /// `dst = !a & b`.
@@ -856,7 +964,7 @@ ops! {
     /// `dst` = `a` shifted by `imm & 0xff` bytes.
     VPslldq VPsrldq => vector(A);
     /// General register `dst` = the top bits of the elements of `b`.
-    VPmovmskb VMovmskpd => OpInfo { writes_dst: true, writes_vector: false, ..vector(B) };
+    VPmovmskb VMovmskpd => to_general(vector(B));
     /// `dst` = packed-integer operation `imm >> 16` of `a` and `b` with immediate `imm & 0xff`.
     VPacked => vector(A | B);
     /// The same on MMX-sized operands.
@@ -864,15 +972,15 @@ ops! {
     /// `dst` = packed-integer operation `imm >> 16` of `a`, `b` and a mask in `c`.
     VPacked3 => vector(A | B | C);
     /// General register `dst` = packed operation of `a` and `b` that yields an integer.
-    VPackedToGpr => OpInfo { writes_dst: true, writes_vector: false, ..vector(A | B) };
+    VPackedToGpr => to_general(vector(A | B));
     /// Flags = packed operation of `a` and `b` (PTEST).
-    VPackedFlags => OpInfo { writes_vector: false, flags_written: rflags::STATUS, ..vector(A | B) };
+    VPackedFlags => OpInfo { flags_written: rflags::STATUS, ..no_vector(vector(A | B)) };
     /// Vector `dst` = `a` with element `imm & 0xff` replaced by general register `b`; `imm >> 16`
     /// is the operation.
     VInsert => OpInfo { reads: B, ..vector(A) };
     /// String comparison (PCMPxSTRx): `y` bit 0 explicit lengths (in RAX, RDX), bit 1 mask result
     /// (XMM0) instead of index (RCX), bit 2 64-bit lengths; `imm` is the control.
-    VStringCompare => OpInfo { writes_vector: false, flags_written: rflags::STATUS, routine: true, ..vector(A | B) };
+    VStringCompare => OpInfo { flags_written: rflags::STATUS, routine: true, ..no_vector(vector(A | B)) };
     /// The bytes of `dst` whose byte in `b` has its top bit set go to memory at `a + c + imm`; `y`
     /// (8 or 16) bytes at most.
     VMaskedStore => OpInfo { reads: A | C, vector_reads: B | D, routine: true, ..store(false) };
@@ -897,13 +1005,13 @@ ops! {
     /// Vector `dst` = `a` with its low element converted from general register `b`; #XM.
     VFloatFromGpr => float_from_gpr();
     /// Before an MMX instruction: #MF if one is pending; `y` = 1: also TOP = 0 and all tags valid.
-    MmxEnter => routine();
+    MmxEnter => OpInfo { x87: true, ..routine() };
     /// EMMS.
-    MmxEmpty => routine();
+    MmxEmpty => OpInfo { x87: true, ..routine() };
     /// Vector `dst` = MMX register `y`.
-    MmxRead => OpInfo { routine: true, ..vector(0) };
+    MmxRead => OpInfo { routine: true, x87: true, ..vector(0) };
     /// MMX register `y` = vector `a`.
-    MmxWrite => OpInfo { routine: true, writes_vector: false, ..vector(A) };
+    MmxWrite => OpInfo { routine: true, x87: true, ..no_vector(vector(A)) };
     /// x87 operation `y` on stack register `imm_low`; FNSTSW's result goes to T0. `imm_high` holds
     /// the instruction's offset from the block's start (bits 15:0) and its opcode (26:16).
     X87 => x87();
@@ -920,6 +1028,110 @@ ops! {
     X87LoadImage => OpInfo { reads: A | B | C, loads: true, ..x87() };
     /// FNSTENV and FNSAVE.
     X87StoreImage => OpInfo { reads: A | B | C, stores: true, ..x87() };
+
+    // --- vectors, VEX encodings. A name ends with Z if the result has 128 bits and the upper half of
+    // `dst` becomes zero, with Y (or 256) if it has 256 bits. In immediates bits 7:0 are the
+    // instruction's, or its low half's, bits 15:8 its high half's -----------------------------------
+    /// `dst = a`.
+    VMovZ => zeroing(vector(A));
+    /// The same.
+    VMovY => whole(vector(A));
+    /// `dst` = low 64 bits of `a`.
+    VZx64Z => zeroing(vector(A));
+    /// `dst` = memory at `a + (b << scale) + c + imm`, zero-extended.
+    VLoad128Z VLoad64Z VLoad32Z => zeroing(vector_load());
+    /// 256-bit load.
+    VLoad256 => OpInfo { upper: Upper::Written, ..vector_load() };
+    /// 256-bit store of `dst`.
+    VStore256 => OpInfo { reads_upper: true, ..vector_store() };
+    /// `dst` = general register `a`, its low 32 or all bits.
+    VFromGpr32Z VFromGpr64Z => OpInfo { reads: A, ..zeroing(vector(0)) };
+    /// `dst` = `imm`, zero-extended.
+    VImmZ => zeroing(vector(0));
+    /// Upper halves of all registers = 0 (outside 64-bit mode, of the first eight).
+    VZeroUpper => OpInfo { upper: Upper::AllZeroed, class: Class::Vector, ..NONE };
+    /// All registers = 0 (outside 64-bit mode, the first eight).
+    VZeroAll => OpInfo { routine: true, upper: Upper::AllZeroed, class: Class::Vector, ..NONE };
+    /// `dst` = packed-integer operation `imm >> 16` of `a` and `b`.
+    VPackedZ => zeroing(vector(A | B));
+    /// The same in each half.
+    VPackedY => whole(vector(A | B));
+    /// The same, `b` being the low half of the register for both.
+    VPackedCountY => whole(vector(A | B));
+    /// `dst` = packed-integer operation `imm >> 16` of `b` in the low half, of `b` shifted right by
+    /// `imm >> 8 & 0xff` bits in the high one: elements that become wider.
+    VPackedWidenY => OpInfo { reads_upper: false, ..whole(vector(B)) };
+    /// Frequent ones by their mnemonics.
+    VAndZ VAndNotZ VOrZ VXorZ => zeroing(vector(A | B));
+    /// See VAndZ.
+    VAndY VAndNotY VOrY VXorY => whole(vector(A | B));
+    /// See VAndZ.
+    VPaddbY VPadddY VPaddqY VPsubbY VPcmpeqbY VPminubY VPshufbY => whole(vector(A | B));
+    /// General register `dst` = the top bits of the bytes of `b`.
+    VPmovmskbY => to_general(whole(vector(B)));
+    /// `dst` = packed-integer operation `imm >> 16` of `a`, `b` and a mask in `c`.
+    VPacked3Z => zeroing(vector(A | B | C));
+    /// The same in each half.
+    VPacked3Y => whole(vector(A | B | C));
+    /// General register `dst` = the results for the halves of `b`, the high one shifted left by
+    /// `imm >> 8 & 0xff` bits.
+    VPackedToGprY => to_general(whole(vector(A | B)));
+    /// Flags = packed operation of `a` and `b` (VPTEST, VTESTPS): those that both halves set.
+    VPackedFlagsY => OpInfo { flags_written: rflags::STATUS, ..no_vector(whole(vector(A | B))) };
+    /// Vector `dst` = `a` with an element replaced by general register `b`: see VInsert.
+    VInsertZ => OpInfo { reads: B, ..zeroing(vector(A)) };
+    /// `dst` = low half of the half-crossing operation `imm >> 16` of `a` and `b`.
+    VWideZ => OpInfo { reads_upper: true, ..zeroing(vector(A | B)) };
+    /// `dst` = its whole result.
+    VWideY => whole(vector(A | B));
+    /// `dst` = floating-point operation `imm >> 16` of `a` and `b`; #XM.
+    VFloatZ => zeroing(float(A | B));
+    /// The same in each half, with the exceptions of all elements together.
+    VFloatY => whole(float(A | B));
+    /// As VPackedWidenY.
+    VFloatWidenY => OpInfo { reads_upper: false, ..whole(float(B)) };
+    /// `dst` = the low 64 bits of the results for the halves of `b`: elements that become narrower.
+    VFloatNarrowY => OpInfo { reads_upper: true, ..zeroing(float(B)) };
+    /// Frequent floating-point operations of `a` and `b`, named by their mnemonics; #XM.
+    VAddssZ VAddsdZ VSubssZ VSubsdZ VMulssZ VMulsdZ VDivssZ VDivsdZ => zeroing(float(A | B));
+    /// See VAddssZ.
+    VAddpsY VAddpdY VSubpsY VSubpdY VMulpsY VMulpdY VDivpsY VDivpdY => whole(float(A | B));
+    /// Vector `dst` = `a` with its low element converted from general register `b`; #XM.
+    VFloatFromGprZ => OpInfo { reads: B, ..zeroing(float(A)) };
+    /// `dst` = fused operation `imm & 0xff` on the operands `a`, `b`, `c` in the instruction's order,
+    /// of which `imm >> 8 & 0xff` multiplies two, of shape `imm >> 16`; #XM.
+    VFusedZ => zeroing(float(A | B | C));
+    /// The same in each half, with the exceptions of all elements together.
+    VFusedY => whole(float(A | B | C));
+    /// The elements (`y` bytes each) of `dst` whose top bit is set in `b` come from memory at
+    /// `a + c + imm`, the others are zero and their memory is not touched.
+    VMaskedLoadZ => OpInfo { vector_reads: B, routine: true, reads: A | C, ..zeroing(vector_load()) };
+    /// The same.
+    VMaskedLoadY => OpInfo { vector_reads: B, routine: true, reads: A | C, ..whole(vector_load()) };
+    /// The elements (`y` bytes each) of `dst` whose top bit is set in `b` go to memory at
+    /// `a + c + imm`, the memory of the others is not touched.
+    VMaskedStore128 => OpInfo { reads: A | C, vector_reads: B | D, routine: true, ..store(false) };
+    /// The same.
+    VMaskedStore256 => OpInfo { reads_upper: true, reads: A | C, vector_reads: B | D, routine: true, ..store(false) };
+    /// The elements of `dst` whose top bit is set in the register with number `y & 0xf` come from
+    /// memory at `a + (element of b << scale) + c + imm`, in order; each clears its mask element, so
+    /// that after a fault the instruction goes on where it was. `dst` and mask change even if it
+    /// faults. See [`Uop::GATHER_WIDE_INDEX`].
+    VGatherZ => OpInfo {
+        reads: A | C, vector_reads: B | D | Y, reads_upper: true, writes_mask: true, routine: true, ..zeroing(vector_load())
+    };
+    /// The same.
+    VGatherY => OpInfo {
+        reads: A | C, vector_reads: B | D | Y, writes_mask: true, routine: true, ..whole(vector_load())
+    };
+}
+
+impl Op {
+    /// Whether it is a vector operation of the VEX encodings, which stand last in the table.
+    #[inline(always)]
+    pub const fn is_vex_vector(self) -> bool {
+        self as u16 >= Op::VMovZ as u16
+    }
 }
 
 const fn shift(reads: u8) -> OpInfo {
@@ -968,6 +1180,8 @@ const fn carry() -> OpInfo {
 const fn float(reads: u8) -> OpInfo {
     OpInfo {
         faults: true,
+        reads_mxcsr: true,
+        writes_mxcsr: true,
         class: Class::Float,
         ..vector(reads)
     }
@@ -975,18 +1189,13 @@ const fn float(reads: u8) -> OpInfo {
 
 const fn float_flags() -> OpInfo {
     OpInfo {
-        writes_vector: false,
         flags_written: rflags::STATUS,
-        ..float(A | B)
+        ..no_vector(float(A | B))
     }
 }
 
 const fn float_to_gpr() -> OpInfo {
-    OpInfo {
-        writes_dst: true,
-        writes_vector: false,
-        ..float(A)
-    }
+    to_general(float(A))
 }
 
 const fn float_from_gpr() -> OpInfo {
@@ -1021,6 +1230,26 @@ mod tests {
             ..Uop::new(Op::Branch)
         };
         assert_eq!((uop.imm_low(), uop.imm_high()), (-5, -7));
+    }
+
+    #[test]
+    fn what_becomes_of_upper_halves_fits_what_is_written() {
+        for op in Op::ALL {
+            let info = op.info();
+            let of_dst = matches!(info.upper, Upper::Kept | Upper::Zeroed | Upper::Written);
+            assert_eq!(info.writes_vector, of_dst, "{op:?}");
+            assert!(!(info.writes_dst && info.writes_vector), "{op:?}");
+            // Legacy SSE knows no upper halves.
+            if !op.is_vex_vector() {
+                assert!(!info.reads_upper, "{op:?}");
+                assert!(
+                    matches!(info.upper, Upper::Untouched | Upper::Kept),
+                    "{op:?}"
+                );
+            } else {
+                assert!(info.upper != Upper::Kept, "{op:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! What a machine is built from.
 
+pub use ring3_cpu::CpuKind;
+
 /// The parameters of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MachineConfig {
     /// Logical processors, 1 to [`CPUS_MAX`].
     pub cpus: u32,
+    /// Which processor they are.
+    pub cpu: CpuKind,
     /// Bytes of RAM.
     pub memory_bytes: u64,
     /// Seeds everything random: RDRAND, the entropy device.
@@ -26,6 +30,7 @@ impl Default for MachineConfig {
     fn default() -> Self {
         MachineConfig {
             cpus: 2,
+            cpu: CpuKind::default(),
             memory_bytes: 512 << 20,
             seed: 0,
             quantum_ticks: 1000,

@@ -4,7 +4,7 @@ use crate::config::MachineConfig;
 use crate::log::Warnings;
 use crate::pc::{self, PciHandles};
 use crate::platform::{Chipset, local_apics};
-use ring3_arch::CpuIndex;
+use ring3_arch::{CpuIndex, rflags};
 use ring3_boot::acpi::AcpiParameters;
 use ring3_bus::Platform;
 use ring3_clock::Ticks;
@@ -110,7 +110,7 @@ impl Machine {
 
     /// Builds a machine around existing memory.
     pub(crate) fn with_ram(config: MachineConfig, ram: Ram) -> Machine {
-        let model = Arc::new(CpuModel::new(config.cpus));
+        let model = Arc::new(CpuModel::of(config.cpu, config.cpus));
         let cpus = (0..config.cpus)
             .map(|n| Cpu::new(CpuIndex(n), model.clone(), config.seed))
             .collect::<Vec<_>>();
@@ -366,11 +366,23 @@ impl Machine {
         }
         // Everybody waits: on to the next event.
         let next = round.earliest_wake.min(self.chipset.next_deadline());
-        if next == Ticks::NEVER {
+        if next == Ticks::NEVER || self.has_ended() {
             return Some(Stop::Idle);
         }
         self.now = next.max(round.end);
         None
+    }
+
+    /// Whether every processor has halted for good, whatever timers still run: with interrupts disabled, and
+    /// no device that could interrupt it all the same. It is how kernels end that cannot switch the machine
+    /// off, and without this the machine would count timer periods for ever.
+    fn has_ended(&self) -> bool {
+        let deaf = |cpu: &Cpu| match cpu.activity {
+            Activity::Halted => !cpu.has_flag(rflags::IF),
+            Activity::WaitForSipi => true,
+            _ => false,
+        };
+        self.cpus.iter().all(deaf) && !self.chipset.may_interrupt_the_unwilling()
     }
 
     fn is_busy(&mut self, n: usize) -> bool {

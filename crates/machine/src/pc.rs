@@ -94,12 +94,12 @@ pub(crate) fn devices(config: &MachineConfig) -> (Devices, PciHandles) {
         pic: Pic::new(),
         pci,
         uart: Uart::new(Com::Com1),
+        hpet: Hpet::new(),
         others: vec![
             Box::new(Pit::new()),
             Box::new(AcpiPm::new(TimerWidth::Bits24)),
             Box::new(clock),
             Box::new(I8042::new()),
-            Box::new(Hpet::new()),
             Box::new(Post::new()),
             Box::new(DebugExit::new()),
             Box::new(FwCfg::new(Facts {

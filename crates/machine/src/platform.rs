@@ -5,12 +5,14 @@ use crate::machine::Output;
 use ring3_arch::{ApicId, CpuIndex, GuestPhys, Vector, msr};
 use ring3_bus::{Device, Dma, Effect, Effects, Platform, Signals, Space};
 use ring3_clock::Ticks;
+use ring3_devices::hpet::{Hpet, LEGACY_LINES};
 use ring3_devices::ioapic::IoApic;
 use ring3_devices::local_apic::LocalApic;
 use ring3_devices::local_apic::route::Message;
 use ring3_devices::pic::Pic;
 use ring3_devices::uart::Uart;
 use ring3_virtio::pci::PciBus;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The devices: those that the machine talks to by name, and the rest.
@@ -19,13 +21,19 @@ pub(crate) struct Devices {
     pub pic: Pic,
     pub pci: PciBus,
     pub uart: Uart,
+    pub hpet: Hpet,
     pub others: Vec<Box<dyn Device>>,
 }
+
+/// The HPET's place among the devices.
+const HPET: usize = 4;
+/// How many devices have a name.
+const NAMED: usize = 5;
 
 impl Devices {
     /// How many there are.
     pub fn len(&self) -> usize {
-        4 + self.others.len()
+        NAMED + self.others.len()
     }
 
     /// Device number `n`.
@@ -35,7 +43,8 @@ impl Devices {
             1 => &self.pic,
             2 => &self.pci,
             3 => &self.uart,
-            n => self.others[n - 4].as_ref(),
+            HPET => &self.hpet,
+            n => self.others[n - NAMED].as_ref(),
         }
     }
 
@@ -46,7 +55,8 @@ impl Devices {
             1 => &mut self.pic,
             2 => &mut self.pci,
             3 => &mut self.uart,
-            n => self.others[n - 4].as_mut(),
+            HPET => &mut self.hpet,
+            n => self.others[n - NAMED].as_mut(),
         }
     }
 
@@ -65,6 +75,18 @@ struct Route {
     region: usize,
 }
 
+/// The interrupt lines that the HPET can take over from the PIT and from the real-time clock, as each side
+/// drives them. Only one of the two is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LegacyLines {
+    /// What the PIT and the clock drive.
+    original: [bool; 2],
+    /// What the HPET drives.
+    replacement: [bool; 2],
+    /// What the interrupt controllers see.
+    connected: [bool; 2],
+}
+
 /// Everything outside the processors and RAM.
 pub(crate) struct Chipset {
     pub devices: Devices,
@@ -77,6 +99,7 @@ pub(crate) struct Chipset {
     reschedule: bool,
     /// The level of the 8259 pair's output.
     pub lint0: bool,
+    pub legacy_lines: LegacyLines,
     pub outputs: VecDeque<Output>,
     pub warnings: Warnings,
     pub power_off: Option<Option<u32>>,
@@ -93,6 +116,7 @@ impl Chipset {
             next_deadline: None,
             reschedule: false,
             lint0: false,
+            legacy_lines: LegacyLines::default(),
             outputs: VecDeque::new(),
             warnings: Warnings::default(),
             power_off: None,
@@ -159,7 +183,7 @@ impl Chipset {
             size,
             &mut effects,
         );
-        self.carry_out(effects);
+        self.carry_out_of(Some(route.device), effects);
         value
     }
 
@@ -212,16 +236,29 @@ impl Chipset {
         if device.regions_changed() {
             self.refresh_routes();
         }
-        self.carry_out(effects);
+        self.carry_out_of(Some(route.device), effects);
     }
 
-    /// Does what devices want done, and what follows from that.
+    /// Does what devices other than the HPET want done, and what follows from that.
     pub fn carry_out(&mut self, effects: Effects) {
+        self.carry_out_of(None, effects);
+    }
+
+    /// The same for the effects of a certain device.
+    fn carry_out_of(&mut self, device: Option<usize>, effects: Effects) {
+        let of_hpet = device == Some(HPET);
         let mut queue: VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             let mut more = Effects::new();
             match effect {
-                Effect::Line { irq, asserted } => self.set_line(irq, asserted, &mut more),
+                Effect::Line { irq, asserted } => {
+                    match LEGACY_LINES.iter().position(|&line| line == irq) {
+                        Some(n) if of_hpet => self.legacy_lines.replacement[n] = asserted,
+                        Some(n) => self.legacy_lines.original[n] = asserted,
+                        None => self.set_line(irq, asserted, &mut more),
+                    }
+                    self.connect_legacy_lines(&mut more);
+                }
                 Effect::Message { address, data } => match Message::from_msi(address, data) {
                     Ok(message) => {
                         message.deliver(&mut self.apics, &mut more);
@@ -261,12 +298,37 @@ impl Chipset {
             }
             queue.extend(more);
         }
+        if of_hpet {
+            // It may have taken the lines over or given them back.
+            let mut more = Effects::new();
+            self.connect_legacy_lines(&mut more);
+            if !more.is_empty() {
+                self.carry_out(more);
+            }
+        }
         self.update_lint0();
     }
 
     fn deadline_changed(&mut self) {
         self.next_deadline = None;
         self.reschedule = true;
+    }
+
+    /// In legacy replacement mode the HPET stands where the PIT and the clock are otherwise, whose
+    /// interrupts then reach nobody. Source: IA-PC HPET Specification 1.0a, "General Configuration
+    /// Register" and "Interrupt Mapping".
+    fn connect_legacy_lines(&mut self, effects: &mut Effects) {
+        let lines = self.legacy_lines;
+        let levels = match self.devices.hpet.legacy_replacement() {
+            true => lines.replacement,
+            false => lines.original,
+        };
+        for (n, irq) in LEGACY_LINES.into_iter().enumerate() {
+            if levels[n] != lines.connected[n] {
+                self.legacy_lines.connected[n] = levels[n];
+                self.set_line(irq, levels[n], effects);
+            }
+        }
     }
 
     /// Lines 0 to 15 reach both interrupt controllers; at the IOAPIC the timer's line 0 stands at
@@ -308,7 +370,7 @@ impl Chipset {
             if device.deadline().is_some_and(|due| due <= now) {
                 let mut effects = Effects::new();
                 device.advance(now, dma, &mut effects);
-                self.carry_out(effects);
+                self.carry_out_of(Some(n), effects);
             }
         }
         for apic in &mut self.apics {
@@ -317,6 +379,11 @@ impl Chipset {
             }
         }
         self.next_deadline = None;
+    }
+
+    /// Whether a device can interrupt a processor that accepts no maskable interrupts.
+    pub fn may_interrupt_the_unwilling(&self) -> bool {
+        self.devices.ioapic.has_unmaskable_entry() || self.apics[0].lint0_is_unmaskable()
     }
 
     fn apic(&mut self, cpu: CpuIndex) -> &mut LocalApic {

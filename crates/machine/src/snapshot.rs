@@ -7,6 +7,7 @@
 
 use crate::config::{CPUS_MAX, MachineConfig};
 use crate::machine::{Machine, Round};
+use crate::platform::LegacyLines;
 use ring3_arch::PAGE_SIZE;
 use ring3_clock::Ticks;
 use ring3_cpu::{Cpu, CpuModel};
@@ -60,6 +61,7 @@ struct State {
     apics: Vec<Vec<u8>>,
     devices: Vec<Vec<u8>>,
     lint0: bool,
+    legacy_lines: LegacyLines,
     /// Where RAM starts in the file.
     ram_offset: u64,
     /// Pages that are not zero: first page and count.
@@ -120,6 +122,7 @@ impl Machine {
                 .map(|device| device.save())
                 .collect(),
             lint0: self.chipset.lint0,
+            legacy_lines: self.chipset.legacy_lines,
             ram_offset,
             ram_hash: hash_ram(&self.ram, &ram_pages),
             ram_pages,
@@ -191,7 +194,7 @@ impl Machine {
             return Err(damaged("its memory does not match its hash"));
         }
         let mut machine = Machine::with_ram(state.config, ram);
-        let model = Arc::new(CpuModel::new(machine.config.cpus));
+        let model = Arc::new(CpuModel::of(machine.config.cpu, machine.config.cpus));
         machine.cpus = state.cpus;
         for cpu in &mut machine.cpus {
             cpu.model = model.clone();
@@ -204,10 +207,14 @@ impl Machine {
         for (apic, saved) in chipset.apics.iter_mut().zip(&state.apics) {
             apic.load(saved).map_err(damaged)?;
         }
+        if state.devices.len() != chipset.devices.len() {
+            return Err(damaged("it lists other devices than this machine has"));
+        }
         for (n, saved) in state.devices.iter().enumerate() {
             chipset.devices.get_mut(n).load(saved).map_err(damaged)?;
         }
         chipset.lint0 = state.lint0;
+        chipset.legacy_lines = state.legacy_lines;
         chipset.restored();
         Ok(machine)
     }

@@ -1,6 +1,6 @@
 //! The machine's RAM.
 
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::{Advice, MmapMut, MmapOptions};
 use ring3_arch::{GuestPhys, PAGE_SIZE};
 use std::fs::File;
 
@@ -84,6 +84,9 @@ impl Ram {
             .len(layout.size() as usize)
             .no_reserve_swap()
             .map_anon()?;
+        // No child needs the guest's memory. This also keeps the host from joining the mapping with its
+        // neighbours, so that it can be told how much of it has been touched. Nothing depends on it.
+        let _ = backing.advise(Advice::DontFork);
         Ok(Ram { layout, backing })
     }
 

@@ -105,30 +105,63 @@ pub fn addsub_pd(a: u128, b: u128, mxcsr: &mut Mxcsr) -> Result<u128, SimdExcept
 /// # Errors
 /// An unmasked exception is due.
 pub fn dp_ps(a: u128, b: u128, control: u8, mxcsr: &mut Mxcsr) -> Result<u128, SimdException> {
+    let [result] = dot_products([a], [b], control, mxcsr)?;
+    Ok(result)
+}
+
+/// The same in both halves of 256-bit registers; every step signals for both together.
+///
+/// # Errors
+/// An unmasked exception is due.
+pub fn dp_ps_256(
+    a: [u128; 2],
+    b: [u128; 2],
+    control: u8,
+    mxcsr: &mut Mxcsr,
+) -> Result<[u128; 2], SimdException> {
+    dot_products(a, b, control, mxcsr)
+}
+
+fn dot_products<const N: usize>(
+    a: [u128; N],
+    b: [u128; N],
+    control: u8,
+    mxcsr: &mut Mxcsr,
+) -> Result<[u128; N], SimdException> {
     let environment = mxcsr.environment();
-    let (x, y) = (u32s(a), u32s(b));
     let mut flags = 0;
-    let products: [u64; 4] = std::array::from_fn(|i| {
-        if control >> (4 + i) & 1 == 0 {
-            return 0;
-        }
-        let product = element::multiply(SINGLE, x[i].into(), y[i].into(), environment);
-        flags |= product.flags;
-        product.bits
+    let products: [[u64; 4]; N] = std::array::from_fn(|n| {
+        let (x, y) = (u32s(a[n]), u32s(b[n]));
+        std::array::from_fn(|i| {
+            if control >> (4 + i) & 1 == 0 {
+                return 0;
+            }
+            let product = element::multiply(SINGLE, x[i].into(), y[i].into(), environment);
+            flags |= product.flags;
+            product.bits
+        })
     });
     mxcsr.signal(flags)?;
-    let low = element::add(SINGLE, products[0], products[1], false, environment);
-    let high = element::add(SINGLE, products[2], products[3], false, environment);
-    mxcsr.signal(low.flags | high.flags)?;
-    let sum = element::add(SINGLE, low.bits, high.bits, false, environment);
-    mxcsr.signal(sum.flags)?;
-    Ok(from_u32s(std::array::from_fn(|i| {
-        if control >> i & 1 != 0 {
-            sum.bits as u32
-        } else {
-            0
-        }
-    })))
+    let mut flags = 0;
+    let mut add = |x: u64, y: u64| {
+        let sum = element::add(SINGLE, x, y, false, environment);
+        flags |= sum.flags;
+        sum.bits
+    };
+    let pairs = products.map(|[p0, p1, p2, p3]| [add(p0, p1), add(p2, p3)]);
+    mxcsr.signal(flags)?;
+    let mut flags = 0;
+    let sums = pairs.map(|[low, high]| {
+        let sum = element::add(SINGLE, low, high, false, environment);
+        flags |= sum.flags;
+        sum.bits as u32
+    });
+    mxcsr.signal(flags)?;
+    Ok(sums.map(|sum| {
+        from_u32s(std::array::from_fn(|i| {
+            if control >> i & 1 != 0 { sum } else { 0 }
+        }))
+    }))
 }
 
 /// `DPPD`: the sum of the products selected by bits 5:4 of `control`, into the elements selected by

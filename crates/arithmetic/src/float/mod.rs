@@ -10,7 +10,8 @@
 //! unmasked exception arises it returns [`SimdException`](crate::SimdException), and the destination must be left alone.
 //! A NaN result is the first operand that is a NaN, quieted, else the default NaN with its sign set.
 //!
-//! A 256-bit instruction applies the 128-bit function to each half and joins the exceptions.
+//! A 256-bit instruction applies the 128-bit function to each half and joins the exceptions:
+//! [`float_256`], [`Mxcsr::both_halves`](crate::Mxcsr::both_halves).
 
 mod approximate;
 mod arithmetic;
@@ -29,4 +30,4 @@ pub use compare::*;
 pub use convert::*;
 pub use fused::*;
 pub use horizontal::*;
-pub use operation::{FloatOp, float};
+pub use operation::{FloatOp, float, float_256};

@@ -219,3 +219,22 @@ operations! {
     /// `immediate`.
     Vcvtps2ph => cvt_ps_to_ph(b, immediate, mxcsr)?.into();
 }
+
+/// Computes `op` in both halves of 256-bit registers, of which each has its own immediate; the exceptions
+/// are those of all elements together.
+///
+/// # Errors
+/// An unmasked exception is due: the destination must be left alone.
+pub fn float_256(
+    op: FloatOp,
+    a: [u128; 2],
+    b: [u128; 2],
+    immediates: [u8; 2],
+    mxcsr: &mut Mxcsr,
+) -> Result<[u128; 2], SimdException> {
+    // It signals step by step.
+    if op == FloatOp::Dpps {
+        return dp_ps_256(a, b, immediates[0], mxcsr);
+    }
+    mxcsr.both_halves(|n, mxcsr| float(op, a[n], b[n], immediates[n], mxcsr))
+}

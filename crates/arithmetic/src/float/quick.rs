@@ -22,6 +22,10 @@ pub(crate) trait Float:
     fn from_raw(bits: u64) -> Self;
     fn raw(self) -> u64;
     fn root(self) -> Self;
+    /// With the opposite sign.
+    fn negated(self) -> Self;
+    /// `self × b + c`, rounded once.
+    fn times_plus(self, b: Self, c: Self) -> Self;
     /// Normal or zero.
     fn is_plain(self) -> bool;
     /// Normal, and not the smallest normal binade, which a tiny result may have been rounded into.
@@ -47,6 +51,14 @@ impl Float for f32 {
     #[inline(always)]
     fn root(self) -> f32 {
         self.sqrt()
+    }
+    #[inline(always)]
+    fn negated(self) -> Self {
+        -self
+    }
+    #[inline(always)]
+    fn times_plus(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
     }
     #[inline(always)]
     fn is_plain(self) -> bool {
@@ -89,6 +101,14 @@ impl Float for f64 {
     #[inline(always)]
     fn root(self) -> f64 {
         self.sqrt()
+    }
+    #[inline(always)]
+    fn negated(self) -> Self {
+        -self
+    }
+    #[inline(always)]
+    fn times_plus(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
     }
     #[inline(always)]
     fn is_plain(self) -> bool {

@@ -166,6 +166,20 @@ pub(super) fn shufpd(a: u128, b: u128, control: u8) -> u128 {
     ])
 }
 
+/// The doublewords of `a` that bits 1:0 of those of `b` choose.
+#[inline(always)]
+pub(super) fn permilps(a: u128, b: u128) -> u128 {
+    let (a, b) = (u32s(a), u32s(b));
+    from_u32s(b.map(|selector| a[(selector & 3) as usize]))
+}
+
+/// The quadwords of `a` that bit 1 of those of `b` chooses.
+#[inline(always)]
+pub(super) fn permilpd(a: u128, b: u128) -> u128 {
+    let (a, b) = (u64s(a), u64s(b));
+    from_u64s(b.map(|selector| a[(selector >> 1 & 1) as usize]))
+}
+
 /// The even doublewords, each twice.
 #[inline(always)]
 pub(super) fn movsldup(source: u128) -> u128 {

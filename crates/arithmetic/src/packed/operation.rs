@@ -372,7 +372,28 @@ operations! {
     Gf2p8affineqb => gf2p8affineqb(a, b, immediate);
     /// The inverses of the bytes of `a`, mapped likewise.
     Gf2p8affineinvqb => gf2p8affineinvqb(a, b, immediate);
+    /// Shifts each doubleword left by its own count in `b`. VEX only, as what follows.
+    Psllvd => doublewords(a, b, |x, n| x.checked_shl(n).unwrap_or(0));
+    /// Shifts each quadword left by its own count in `b`.
+    Psllvq => quadwords(a, b, |x, n| if n < 64 { x << n } else { 0 });
+    /// Shifts each doubleword right by its own count in `b`, filling with zeros.
+    Psrlvd => doublewords(a, b, |x, n| x.checked_shr(n).unwrap_or(0));
+    /// Shifts each quadword right by its own count in `b`, filling with zeros.
+    Psrlvq => quadwords(a, b, |x, n| if n < 64 { x >> n } else { 0 });
+    /// Shifts each doubleword right by its own count in `b`, filling with the sign.
+    Psravd => doublewords(a, b, |x, n| (x as i32 >> n.min(31)) as u32);
+    /// The doublewords of `a` as the selectors in `b` say.
+    Permilps => permilps(a, b);
+    /// The quadwords of `a` as bit 1 of the selectors in `b` says.
+    Permilpd => permilpd(a, b);
+    /// As [`PackedOp::Ptest`], of the top bits of doublewords alone.
+    Testps => ptest(a & SIGNS_PS, b & SIGNS_PS).into();
+    /// As [`PackedOp::Ptest`], of the top bits of quadwords alone.
+    Testpd => ptest(a & SIGNS_PD, b & SIGNS_PD).into();
 }
+
+const SIGNS_PS: u128 = 0x8000_0000_8000_0000_8000_0000_8000_0000;
+const SIGNS_PD: u128 = 0x8000_0000_0000_0000_8000_0000_0000_0000;
 
 /// `PTEST`: see [`PackedOp::Ptest`].
 #[inline(always)]

@@ -9,5 +9,6 @@
 mod float;
 mod host;
 mod packed;
+#[path = "../../../silicon/src/random.rs"]
 mod random;
 mod x87;

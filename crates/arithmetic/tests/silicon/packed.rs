@@ -282,6 +282,29 @@ fn ciphers() -> Vec<Case> {
     cases
 }
 
+/// Operations that only VEX encodings have.
+fn of_vex_encodings() -> Vec<Case> {
+    if !host_has(is_x86_feature_detected!("avx2"), "AVX2") {
+        return Vec::new();
+    }
+    vec![
+        special!(Psllvd Vectors 0 "vpsllvd xmm0, xmm0, xmm1"),
+        special!(Psllvq Vectors 0 "vpsllvq xmm0, xmm0, xmm1"),
+        special!(Psrlvd Vectors 0 "vpsrlvd xmm0, xmm0, xmm1"),
+        special!(Psrlvq Vectors 0 "vpsrlvq xmm0, xmm0, xmm1"),
+        special!(Psravd Vectors 0 "vpsravd xmm0, xmm0, xmm1"),
+        special!(Psllvd Shift 0 "vpsllvd xmm0, xmm0, xmm1"),
+        special!(Psllvq Shift 0 "vpsllvq xmm0, xmm0, xmm1"),
+        special!(Psrlvd Shift 0 "vpsrlvd xmm0, xmm0, xmm1"),
+        special!(Psrlvq Shift 0 "vpsrlvq xmm0, xmm0, xmm1"),
+        special!(Psravd Shift 0 "vpsravd xmm0, xmm0, xmm1"),
+        special!(Permilps Vectors 0 "vpermilps xmm0, xmm0, xmm1"),
+        special!(Permilpd Vectors 0 "vpermilpd xmm0, xmm0, xmm1"),
+        special!(Testps ToFlags 0 "vtestps xmm0, xmm1"),
+        special!(Testpd ToFlags 0 "vtestpd xmm0, xmm1"),
+    ]
+}
+
 fn mmx_forms() -> Vec<Case> {
     let mut cases = plain_mm!(MmVectors:
         Paddb Paddw Paddd Paddq Paddsb Paddsw Paddusb Paddusw
@@ -329,6 +352,11 @@ fn arrangements_as_on_the_host() {
 #[test]
 fn ciphers_as_on_the_host() {
     check(ciphers());
+}
+
+#[test]
+fn vex_encodings_as_on_the_host() {
+    check(of_vex_encodings());
 }
 
 #[test]
@@ -508,12 +536,19 @@ fn string_comparisons_as_on_the_host() {
 /// No operation is left out above, but those that the host lacks.
 #[test]
 fn every_operation_is_compared() {
-    let groups = [element_wise(), shifts(), arrangements(), ciphers()];
+    let groups = [
+        element_wise(),
+        shifts(),
+        arrangements(),
+        ciphers(),
+        of_vex_encodings(),
+    ];
     let compared: HashSet<PackedOp> = groups.iter().flatten().map(|case| case.op).collect();
     let complete = is_x86_feature_detected!("pclmulqdq")
         && is_x86_feature_detected!("aes")
         && is_x86_feature_detected!("sha")
-        && is_x86_feature_detected!("gfni");
+        && is_x86_feature_detected!("gfni")
+        && is_x86_feature_detected!("avx2");
     for op in PackedOp::ALL {
         let optional = *op as u16 >= PackedOp::Pclmulqdq as u16;
         assert!(compared.contains(op) || optional && !complete, "{op:?}");

@@ -89,6 +89,11 @@ impl ElfImage {
         }
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// The bytes of a segment, without the zeros behind them.
     pub fn segment_bytes(&self, segment: &ElfSegment) -> Bytes {
         self.bytes

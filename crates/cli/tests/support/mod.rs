@@ -6,10 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The command, with nothing on standard input and a cache that tests share and people do not see.
+/// The command, with nothing on standard input and a cache that tests share and people do not see. Signals do what
+/// they do by default, although whoever runs the tests may ignore some (a shell does that for its background jobs).
 pub fn ring3() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ring3"));
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal", env!("CARGO_BIN_EXE_ring3")])
         .env("XDG_CACHE_HOME", cache())
         .env_remove("CC")
         .stdin(Stdio::null());

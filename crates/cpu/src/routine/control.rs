@@ -138,6 +138,8 @@ pub(crate) fn xsetbv<M: Memory>(cpu: &mut Cpu, m: &mut M) -> Result<(), Stop> {
         return Err(m.fault(Fault::GP0));
     }
     cpu.system.xcr0 = value;
+    // Whether AVX can be used may have changed.
+    m.configure(cpu);
     Ok(())
 }
 
@@ -546,7 +548,7 @@ fn write_msr<M: Memory>(cpu: &mut Cpu, m: &mut M, index: u32, value: u64) -> Opt
         return Some(());
     }
     match index {
-        msr::IA32_SPEC_CTRL if value & !7 == 0 => s.spec_ctrl = value,
+        msr::IA32_SPEC_CTRL if value & !cpu.model.spec_ctrl() == 0 => s.spec_ctrl = value,
         msr::IA32_PRED_CMD if value & !1 == 0 => {}
         msr::IA32_FLUSH_CMD if value & !1 == 0 => {}
         msr::IA32_BIOS_SIGN_ID => {}

@@ -11,11 +11,13 @@ use ring3_arithmetic::packed::{
 };
 use ring3_isa::{Op, Reg, Uop};
 
-fn packed_op(u: &Uop) -> PackedOp {
+#[inline(always)]
+pub(crate) fn packed_op(u: &Uop) -> PackedOp {
     PackedOp::ALL[(u.imm >> 16) as usize]
 }
 
-fn float_op(u: &Uop) -> FloatOp {
+#[inline(always)]
+pub(crate) fn float_op(u: &Uop) -> FloatOp {
     FloatOp::ALL[(u.imm >> 16) as usize]
 }
 
@@ -112,7 +114,11 @@ fn masked_store<M: Memory>(cpu: &Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let mask = cpu.vectors[u.vb()].to_le_bytes();
     let data = cpu.vectors[u.vdst()].to_le_bytes();
     let count = usize::from(u.y).min(16);
-    m.check_write(at, count as u64)?;
+    // MASKMOVDQU's operand need not be aligned; where alignment is checked, it is that of quadwords, as
+    // AMD's processors do it.
+    for part in (0..count as u64).step_by(8) {
+        m.check_write(at.wrapping_add(part), 8)?;
+    }
     for n in (0..count).filter(|n| mask[*n] & 0x80 != 0) {
         m.store::<1>(at.wrapping_add(n as u64), data[n].into())?;
     }

@@ -286,6 +286,8 @@ fn deliver_long<M: Memory>(cpu: &mut Cpu, m: &mut M, event: &Event) -> Result<()
             ..Segment::default()
         };
         cpu.set_segment(SegmentName::Ss as u8, null);
+        // SS.B is part of the code's mode.
+        m.configure(cpu);
     }
     cpu.set_reg(Reg::Rsp, top.wrapping_sub(8 * length as u64));
     Ok(())

@@ -32,26 +32,6 @@ pub(crate) fn rdrand(cpu: &mut Cpu, u: &Uop) {
     cpu.flags.set_bits(rflags::CF);
 }
 
-/// The string index step without the string.
-pub(crate) fn step(cpu: &mut Cpu, u: &Uop) {
-    let bytes = u64::from(u.y);
-    let old = cpu.reg(u.a);
-    let new = if cpu.has_flag(rflags::DF) {
-        old.wrapping_sub(bytes)
-    } else {
-        old.wrapping_add(bytes)
-    };
-    let kept = cpu.reg(u.dst);
-    cpu.set_reg(
-        u.dst,
-        match u.op {
-            Op::Step16 => (kept & !0xffff) | (new & 0xffff),
-            Op::Step32 => new & 0xffff_ffff,
-            _ => new,
-        },
-    );
-}
-
 /// CMPXCHG8B and CMPXCHG16B.
 pub(crate) fn compare_exchange<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), Stop> {
     let address = cpu.reg(u.a);
@@ -126,6 +106,11 @@ fn store<M: Memory>(m: &mut M, size: u64, address: u64, value: u64) -> Result<()
     stored.map_err(|stop| super::stack_fault(m, stop))
 }
 
+fn check_write<M: Memory>(m: &mut M, size: u64, address: u64) -> Result<(), Stop> {
+    m.check_write(address, size)
+        .map_err(|stop| super::stack_fault(m, stop))
+}
+
 fn load<M: Memory>(m: &mut M, size: u64, address: u64) -> Result<u64, Stop> {
     let loaded = match size {
         2 => m.load::<2>(address),
@@ -176,12 +161,12 @@ pub(crate) fn enter<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
             if really {
                 store(m, size, address, value)?;
             } else {
-                m.check_write(address, size)?;
+                check_write(m, size, address)?;
             }
         }
         // The new top of the stack must be writable.
         let address = stack_address(cpu, m, top, size, true)?;
-        m.check_write(address, size)?;
+        check_write(m, size, address)?;
     }
     merge_register(cpu, Reg::Rbp, size, frame);
     cpu.set_reg(Reg::Rsp, (rsp & !mask) | (top & mask));

@@ -94,7 +94,11 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         Op::Lar | Op::Lsl | Op::Verr | Op::Verw => segment::examine(cpu, m, u)?,
         Op::Arpl => segment::adjust_rpl(cpu, m, u)?,
         Op::Clflush => {
-            m.load::<1>(cpu.reg(u.a))?;
+            let loaded = m.load::<1>(cpu.reg(u.a));
+            if loaded.is_err() && u.x & Uop::STACK != 0 {
+                return Err(stack_fault(m, Stop));
+            }
+            loaded?;
         }
         Op::ReadBase | Op::WriteBase => control::base(cpu, m, u)?,
         Op::Xgetbv => control::xgetbv(cpu, m)?,
@@ -108,7 +112,6 @@ pub(crate) fn execute<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<Fl
         Op::Testui => {
             user_interrupt::execute(cpu, m, u)?;
         }
-        Op::Step16 | Op::Step32 | Op::Step64 => miscellaneous::step(cpu, u),
         Op::Fxsave => save::fxsave(cpu, m, u)?,
         Op::Ldmxcsr
         | Op::Stmxcsr

@@ -1,6 +1,6 @@
 //! FXSAVE, XSAVE and their kin. SDM Vol. 1, "Managing State Using the XSAVE Feature Set".
 //!
-//! Components: x87 (0), SSE (1), user interrupts (14, supervisor).
+//! Components: x87 (0), SSE (1), AVX (2), user interrupts (14, supervisor).
 
 use crate::memory::{Memory, Stop};
 use crate::routine::control::edx_eax;
@@ -64,8 +64,13 @@ pub(crate) fn in_use(cpu: &Cpu) -> u64 {
     if !cpu.x87.is_initial() {
         bits |= xcr0::X87;
     }
-    if cpu.vectors[..16].iter().any(|&v| v != 0) {
+    // "XSAVE-Managed State": outside 64-bit mode only the first eight registers count.
+    let count = xmm_count(cpu);
+    if cpu.vectors[..count].iter().any(|&v| v != 0) {
         bits |= xcr0::SSE;
+    }
+    if cpu.uppers[..count].iter().any(|&v| v != 0) {
+        bits |= xcr0::AVX;
     }
     if !cpu.uintr.is_initial() {
         bits |= xcr0::UINTR;
@@ -117,6 +122,23 @@ fn load_xmm<M: Memory>(cpu: &Cpu, m: &mut M, address: u64) -> Result<[u128; 16],
     registers.copy_from_slice(&cpu.vectors[..16]);
     for (n, register) in registers.iter_mut().enumerate().take(xmm_count(cpu)) {
         *register = m.load128(address.wrapping_add(160 + 16 * n as u64))?;
+    }
+    Ok(registers)
+}
+
+/// Component 2: the upper halves of the YMM registers.
+fn store_uppers<M: Memory>(cpu: &Cpu, m: &mut M, address: u64) -> Result<(), Stop> {
+    for n in 0..xmm_count(cpu) {
+        m.store128(address.wrapping_add(16 * n as u64), cpu.uppers[n])?;
+    }
+    Ok(())
+}
+
+fn load_uppers<M: Memory>(cpu: &Cpu, m: &mut M, address: u64) -> Result<[u128; 16], Stop> {
+    let mut registers = [0; 16];
+    registers.copy_from_slice(&cpu.uppers[..16]);
+    for (n, register) in registers.iter_mut().enumerate().take(xmm_count(cpu)) {
+        *register = m.load128(address.wrapping_add(16 * n as u64))?;
     }
     Ok(registers)
 }
@@ -228,6 +250,9 @@ pub(crate) fn xsave<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
 
     // All checks before all stores.
     m.check_write(address, EXTENDED)?;
+    if saved & xcr0::AVX != 0 {
+        m.check_write(address.wrapping_add(offset(format, 2)), component(2).0)?;
+    }
     if rfbm & xcr0::UINTR != 0 {
         m.check_write(address.wrapping_add(offset(format, 14)), component(14).0)?;
     }
@@ -243,6 +268,9 @@ pub(crate) fn xsave<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(), 
     }
     if saved & xcr0::SSE != 0 {
         store_xmm(cpu, m, address)?;
+    }
+    if saved & xcr0::AVX != 0 {
+        store_uppers(cpu, m, address.wrapping_add(offset(format, 2)))?;
     }
     if saved & xcr0::UINTR != 0 {
         let at = address.wrapping_add(offset(format, 14));
@@ -304,6 +332,11 @@ pub(crate) fn xrstor<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(),
         cpu.mxcsr
     };
     let registers = load_xmm(cpu, m, address)?;
+    let uppers = if load & xcr0::AVX != 0 {
+        load_uppers(cpu, m, address.wrapping_add(offset(xcomp_bv, 2)))?
+    } else {
+        [0; 16]
+    };
     if load & xcr0::UINTR != 0 {
         let at = address.wrapping_add(offset(xcomp_bv, 14));
         let mut words = [0; 6];
@@ -328,6 +361,12 @@ pub(crate) fn xrstor<M: Memory>(cpu: &mut Cpu, m: &mut M, u: &Uop) -> Result<(),
     } else if rfbm & xcr0::SSE != 0 {
         let count = xmm_count(cpu);
         cpu.vectors[..count].fill(0);
+    }
+    if load & xcr0::AVX != 0 {
+        cpu.uppers[..16].copy_from_slice(&uppers);
+    } else if rfbm & xcr0::AVX != 0 {
+        let count = xmm_count(cpu);
+        cpu.uppers[..count].fill(0);
     }
     cpu.mxcsr = if mxcsr_loaded {
         mxcsr

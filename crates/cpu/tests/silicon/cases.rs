@@ -1,6 +1,7 @@
 //! Random instructions of a given form with registers and memory that make them interesting.
 
 use crate::host::{GS_BASE, INSTRUCTION, SCRATCH, SCRATCH_BYTES, TARGET};
+use crate::model::host_has_avx;
 use crate::random::Random;
 use crate::registers::{Registers, X87};
 use ring3_arch::rflags;
@@ -333,6 +334,7 @@ impl Case {
             rip: INSTRUCTION,
             rflags: rflags::ALWAYS | rflags::IF | flags.bits(),
             xmm: [0; 16],
+            uppers: [0; 16],
             mxcsr: random.mxcsr(),
             x87: x87(random),
         };
@@ -343,6 +345,13 @@ impl Case {
             let (a, b) = pair(random);
             before.xmm[n] = a;
             before.xmm[n + 1] = b;
+        }
+        if host_has_avx() && !random.chance(8) {
+            for n in (0..16).step_by(2) {
+                let (a, b) = pair(random);
+                before.uppers[n] = a;
+                before.uppers[n + 1] = b;
+            }
         }
         let mut memory = vec![0; SCRATCH_BYTES];
         for word in memory.chunks_exact_mut(8) {
@@ -383,11 +392,38 @@ impl Case {
         let Some(bytes) = memory_bytes(&i) else {
             return self.aim_value(&i, None, random);
         };
-        let aligned = bytes == 16 && (is_sha(&i) || !random.chance(8));
-        let target = place(random, bytes, aligned);
+        if i.is_vsib() {
+            return self.aim_gather(&i, random);
+        }
+        if is_masked_move(&i) {
+            // Often partly beyond the memory that exists.
+            let target = if random.chance(2) {
+                let edge = random.pick(&[SCRATCH, SCRATCH + SCRATCH_BYTES as u64]);
+                edge.wrapping_add(random.below(3 * bytes))
+                    .wrapping_sub(2 * bytes)
+            } else {
+                place(random, bytes, false)
+            };
+            self.aim_address(&i, target);
+            return;
+        }
+        let aligned = match bytes {
+            16 => is_sha(&i) || !random.chance(8),
+            32 => !random.chance(3),
+            _ => false,
+        };
+        let mut target = place(random, bytes, aligned);
+        if aligned && bytes == 32 {
+            target &= !31;
+        }
         self.aim_bit_string(&i, random);
         let address = self.aim_address(&i, target);
-        if bytes <= 16 {
+        if bytes == 32 {
+            for at in [0, 16] {
+                let value = vector(random);
+                write(&mut self.memory, address + at, &value.to_le_bytes());
+            }
+        } else if bytes <= 16 {
             // Often related to the other operand.
             let value = if random.chance(2) {
                 let other = self.before.xmm[i.op0_register().number() & 15];
@@ -405,6 +441,55 @@ impl Case {
         self.aim_value(&i, Some(address), random);
     }
 
+    /// Base and indices of a gather such that most elements exist.
+    fn aim_gather(&mut self, i: &Instruction, random: &mut Random) {
+        let register = i.memory_index().number() & 15;
+        let scale = u64::from(i.memory_index_scale());
+        let wide_index = i.is_vsib64();
+        let middle = SCRATCH + SCRATCH_BYTES as u64 / 2;
+        let segment = if i.memory_segment() == Register::GS {
+            GS_BASE
+        } else {
+            0
+        };
+        let (base, displacement) = (i.memory_base(), i.memory_displacement64());
+        // Where an index of zero leads.
+        let zero = if base == Register::None {
+            displacement.wrapping_add(segment)
+        } else {
+            let value = middle.wrapping_sub(segment).wrapping_sub(displacement);
+            let upper = *self.register(base) & !0xffff_ffff;
+            *self.register(base) = if base.size() == 4 {
+                (value & 0xffff_ffff) | upper
+            } else {
+                value
+            };
+            middle
+        };
+        let half = SCRATCH_BYTES as u64 / 2;
+        let mut indices = [0u8; 32];
+        let size = if wide_index { 8 } else { 4 };
+        for index in indices.chunks_exact_mut(size) {
+            let mut offset = random.below(2 * half - 8).wrapping_sub(half);
+            if random.chance(24) {
+                let anywhere = random.u64();
+                offset = random.pick(&[half - 4, half, half.wrapping_neg() - 4, anywhere]);
+            }
+            let distance = middle.wrapping_add(offset).wrapping_sub(zero) as i64;
+            let value = distance / scale as i64;
+            index.copy_from_slice(&value.to_le_bytes()[..size]);
+        }
+        let half_of = |n: usize| u128::from_le_bytes(std::array::from_fn(|k| indices[16 * n + k]));
+        self.before.xmm[register] = half_of(0);
+        self.before.uppers[register] = half_of(1);
+        if random.chance(2) {
+            // Most elements wanted.
+            let mask = i.op2_register().number() & 15;
+            self.before.xmm[mask] |= u128::MAX / 0xffff_ffff * 0x8000_0000;
+            self.before.uppers[mask] |= u128::MAX / 0xffff_ffff * 0x8000_0000;
+        }
+    }
+
     /// String instructions, XLAT, stack frames, divisions.
     fn aim_implicit(&mut self, i: &Instruction, random: &mut Random) {
         use Mnemonic::*;
@@ -415,7 +500,8 @@ impl Case {
             )
         });
         if i.is_string_instruction() || pointers {
-            let narrow_index = if i.mnemonic() == Maskmovdqu { 16 } else { 64 };
+            let masked = matches!(i.mnemonic(), Maskmovdqu | Vmaskmovdqu);
+            let narrow_index = if masked { 16 } else { 64 };
             self.before.general[6] = place(random, 64, false);
             self.before.general[7] = place(random, narrow_index, false);
             if i.has_rep_prefix() || i.has_repne_prefix() {
@@ -437,7 +523,10 @@ impl Case {
                     _ => random.below(16),
                 };
             }
-            Pcmpestri | Pcmpestri64 | Pcmpestrm | Pcmpestrm64 if random.chance(2) => {
+            Pcmpestri | Pcmpestri64 | Pcmpestrm | Pcmpestrm64 | Vpcmpestri | Vpcmpestri64
+            | Vpcmpestrm | Vpcmpestrm64
+                if random.chance(2) =>
+            {
                 self.before.general[0] = random.below(40).wrapping_sub(20);
                 self.before.general[2] = random.below(40).wrapping_sub(20);
             }
@@ -537,7 +626,7 @@ impl Case {
                 let rsp = self.before.general[4];
                 write(&mut self.memory, rsp, &TARGET.to_le_bytes());
             }
-            Ldmxcsr => {
+            Ldmxcsr | Vldmxcsr => {
                 // Bit 17, a mask of AMD's processors, is reserved here.
                 let reserved = if random.chance(4) {
                     1 << random.pick(&[16, 18, 31])
@@ -562,6 +651,15 @@ impl Case {
 /// processors do not.
 fn is_sha(i: &Instruction) -> bool {
     i.cpuid_features().contains(&CpuidFeature::SHA)
+}
+
+/// Moves of the elements that a mask selects.
+pub fn is_masked_move(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    matches!(
+        i.mnemonic(),
+        Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq
+    )
 }
 
 /// Size of the explicit memory operand, if there is one.

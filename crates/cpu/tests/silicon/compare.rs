@@ -48,11 +48,12 @@ fn differences(case: &Case, native: &After, modelled: &After) -> Vec<String> {
         }
     }
     for number in 0..16 {
-        let (n, m) = (n.xmm[number], m.xmm[number]);
+        let ymm = |r: &Registers| (r.uppers[number], r.xmm[number]);
+        let (n, m, before) = (ymm(n), ymm(m), ymm(&case.before));
         if n != m {
-            let before = case.before.xmm[number];
             lines.push(format!(
-                "xmm{number}: {n:032x}, here {m:032x} (before: {before:032x})"
+                "ymm{number}: {:032x} {:032x},\n     here {:032x} {:032x}\n  (before: {:032x} {:032x})",
+                n.0, n.1, m.0, m.1, before.0, before.1
             ));
         }
     }
@@ -120,6 +121,7 @@ fn same_end(native: End, modelled: End) -> bool {
 #[derive(Default)]
 struct Tally {
     executed: u64,
+    forms: u64,
     faulted: u64,
     left_out: BTreeMap<&'static str, BTreeSet<Code>>,
     unimplemented: Vec<Code>,
@@ -214,13 +216,17 @@ pub fn every_form(size: CodeSize) {
     let filter = std::env::var("FORM").unwrap_or_default();
     for form in Form::all(size, features) {
         if format!("{:?}", form.code).contains(&filter) {
+            tally.forms += 1;
             visit(form, size, &mut host, &mut cpu, &mut tally);
         }
     }
     println!(
-        "{} cases, {} of them faulted; left out: {:?}",
-        tally.executed, tally.faulted, tally.left_out
+        "{} cases of {} forms, {} of them faulted; left out: {:?}",
+        tally.executed, tally.forms, tally.faulted, tally.left_out
     );
+    let tested = Form::all(size, model::tested()).count();
+    let lacking = tested - Form::all(size, features).count();
+    println!("{lacking} forms left out because the host lacks them");
     assert!(tally.unimplemented.is_empty(), "{:?}", tally.unimplemented);
     let shown = tally.reports.len().min(60);
     assert!(

@@ -4,6 +4,7 @@
 //! [`TARGET`] for instructions that jump. A fault reaches the process as a signal, whose handler
 //! notes the state that the kernel saved and continues at the way out.
 
+use crate::model::host_has_avx;
 use crate::registers::{End, Registers, X87};
 use ring3_arch::exception::page_fault;
 use ring3_isa::CodeSize;
@@ -34,6 +35,12 @@ pub fn is_code(address: u64) -> bool {
 const FXSAVE_BYTES: usize = 512;
 const FXSAVE_MXCSR: usize = 24;
 const FXSAVE_XMM: usize = 160;
+/// The image of XSAVE with x87, SSE and AVX state. SDM Vol. 1, "Extended Region of an XSAVE Area".
+const XSAVE_BYTES: usize = 1024;
+const XSAVE_BV: usize = 512;
+const XSAVE_UPPERS: usize = 576;
+/// The state components that are saved and restored, if there is AVX.
+const COMPONENTS: u64 = 7;
 
 /// Linux' selectors for code.
 const USER_CODE64: u16 = 0x33;
@@ -44,7 +51,7 @@ pub const USER_CODE16: u16 = 0x07;
 /// What the assembly below and the signal handler share with Rust.
 #[repr(C, align(64))]
 struct Shared {
-    fx: [u8; FXSAVE_BYTES],
+    fx: [u8; XSAVE_BYTES],
     host_fx: [u8; FXSAVE_BYTES],
     general: [u64; 16],
     rflags: u64,
@@ -54,6 +61,8 @@ struct Shared {
     host_rsp: u64,
     /// 1 if the way out led over [`TARGET`].
     jumped: u64,
+    /// 1 if there is AVX state.
+    avx: u64,
     /// 1 while the instruction may fault.
     active: u64,
     /// 1 + vector after a fault.
@@ -70,7 +79,7 @@ struct SharedCell(UnsafeCell<Shared>);
 unsafe impl Sync for SharedCell {}
 
 static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared {
-    fx: [0; FXSAVE_BYTES],
+    fx: [0; XSAVE_BYTES],
     host_fx: [0; FXSAVE_BYTES],
     general: [0; 16],
     rflags: 0,
@@ -78,6 +87,7 @@ static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared {
     entry_far: 0,
     host_rsp: 0,
     jumped: 0,
+    avx: 0,
     active: 0,
     fault: 0,
     error_code: 0,
@@ -105,6 +115,12 @@ core::arch::global_asm!(
     "pushfq",
     "fxsave64 [rip + {s} + {host_fx}]",
     "mov [rip + {s} + {host_rsp}], rsp",
+    "cmp qword ptr [rip + {s} + {avx}], 0",
+    "je 2f",
+    "mov eax, 7",
+    "xor edx, edx",
+    "xrstor64 [rip + {s} + {fx}]",
+    "2:",
     "fxrstor64 [rip + {s} + {fx}]",
     "push qword ptr [rip + {s} + {rflags}]",
     "mov qword ptr [rip + {s} + {active}], 1",
@@ -138,6 +154,12 @@ core::arch::global_asm!(
     "pushfq",
     "fxsave64 [rip + {s} + {host_fx}]",
     "mov [rip + {s} + {host_rsp}], rsp",
+    "cmp qword ptr [rip + {s} + {avx}], 0",
+    "je 2f",
+    "mov eax, 7",
+    "xor edx, edx",
+    "xrstor64 [rip + {s} + {fx}]",
+    "2:",
     "fxrstor64 [rip + {s} + {fx}]",
     "push qword ptr [rip + {s} + {rflags}]",
     "mov qword ptr [rip + {s} + {active}], 1",
@@ -187,6 +209,12 @@ core::arch::global_asm!(
     "pushfq",
     "pop qword ptr [rip + {s} + {rflags}]",
     "fxsave64 [rip + {s} + {fx}]",
+    "cmp qword ptr [rip + {s} + {avx}], 0",
+    "je 2f",
+    "mov eax, 7",
+    "xor edx, edx",
+    "xsave64 [rip + {s} + {fx}]",
+    "2:",
     ".globl ring3_silicon_leave",
     "ring3_silicon_leave:",
     "mov rsp, [rip + {s} + {host_rsp}]",
@@ -212,6 +240,7 @@ core::arch::global_asm!(
     entry = const offset_of!(Shared, entry),
     entry_far = const offset_of!(Shared, entry_far),
     active = const offset_of!(Shared, active),
+    avx = const offset_of!(Shared, avx),
     jumped = const offset_of!(Shared, jumped),
 );
 
@@ -267,8 +296,14 @@ extern "C" fn note_fault(
         shared.fault = 1 + saved[libc::REG_TRAPNO as usize] as u64;
         shared.error_code = saved[libc::REG_ERR as usize] as u64;
         shared.address = saved[libc::REG_CR2 as usize] as u64;
-        let image = context.uc_mcontext.fpregs.cast::<[u8; FXSAVE_BYTES]>();
-        shared.fx = *image;
+        // Where there is AVX state, an XSAVE area in the standard format stands there.
+        let length = if shared.avx != 0 {
+            XSAVE_BYTES
+        } else {
+            FXSAVE_BYTES
+        };
+        let image = context.uc_mcontext.fpregs.cast::<u8>();
+        std::ptr::copy_nonoverlapping(image, shared.fx.as_mut_ptr(), length);
         saved[libc::REG_RIP as usize] = ring3_silicon_leave as *const () as i64;
         saved[libc::REG_EFL as usize] = 0x202;
         // CS is in the low 16 bits.
@@ -408,8 +443,13 @@ impl Host {
         unsafe {
             std::ptr::copy_nonoverlapping(page.as_ptr(), INSTRUCTION as *mut u8, page.len());
             let shared = &mut *SHARED.0.get();
-            shared.fx = [0; FXSAVE_BYTES];
+            shared.avx = host_has_avx().into();
+            shared.fx = [0; XSAVE_BYTES];
             registers.x87.store(&mut shared.fx);
+            shared.fx[XSAVE_BV..][..8].copy_from_slice(&COMPONENTS.to_le_bytes());
+            for (n, value) in registers.uppers.iter().enumerate() {
+                shared.fx[XSAVE_UPPERS + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
+            }
             shared.fx[FXSAVE_MXCSR..][..4].copy_from_slice(&registers.mxcsr.to_le_bytes());
             for (n, value) in registers.xmm.iter().enumerate() {
                 shared.fx[FXSAVE_XMM + 16 * n..][..16].copy_from_slice(&value.to_le_bytes());
@@ -439,6 +479,13 @@ impl Host {
             for (n, value) in registers.xmm.iter_mut().enumerate() {
                 let bytes = &shared.fx[FXSAVE_XMM + 16 * n..][..16];
                 *value = u128::from_le_bytes(bytes.try_into().expect("sixteen bytes"));
+            }
+            // A component in its initial state may not have been written.
+            let is_saved = shared.fx[XSAVE_BV] & 4 != 0;
+            for (n, value) in registers.uppers.iter_mut().enumerate() {
+                let bytes = &shared.fx[XSAVE_UPPERS + 16 * n..][..16];
+                let saved = u128::from_le_bytes(bytes.try_into().expect("sixteen bytes"));
+                *value = if is_saved { saved } else { 0 };
             }
             if shared.fault == 0 {
                 registers.rip = if shared.jumped != 0 {

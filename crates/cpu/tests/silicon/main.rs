@@ -13,11 +13,12 @@
 
 mod cases;
 mod compare;
+mod decoding;
 mod flat;
 mod host;
 mod model;
 #[allow(dead_code)]
-#[path = "../../../arithmetic/tests/silicon/random.rs"]
+#[path = "../../../silicon/src/random.rs"]
 mod random;
 mod registers;
 mod undefined;
@@ -37,4 +38,11 @@ fn every_form_of_32_bit_code_does_what_the_silicon_does() {
 #[test]
 fn every_form_of_16_bit_code_does_what_the_silicon_does() {
     compare::every_form(CodeSize::Bits16);
+}
+
+#[test]
+fn every_vex_encoding_exists_where_it_does_on_the_silicon() {
+    if model::host_has_avx() {
+        decoding::every_vex_encoding();
+    }
 }

@@ -4,9 +4,10 @@ use crate::cases::Case;
 use crate::flat::{Flat, describe};
 use crate::host::{GS_BASE, USER_CODE16};
 use crate::registers::{End, Registers, X87};
-use ring3_arch::cr::{cr0, cr4, efer};
+use ring3_arch::CpuIndex;
+use ring3_arch::cpuid::{CpuidLeaf, Feature, Feature::*};
+use ring3_arch::cr::{cr0, cr4, efer, xcr0};
 use ring3_arch::segment::{Segment, SegmentName, attribute};
-use ring3_arch::{CpuIndex, cpuid::Feature};
 use ring3_arithmetic::Mxcsr;
 use ring3_cpu::{Cpu, CpuModel, Flow, Memory, StopReason, adjust_stack_fault, execute};
 use ring3_isa::{Block, CodeSize, FeatureSet, Mark, lift_block};
@@ -18,7 +19,8 @@ pub fn user_processor(features: FeatureSet, size: CodeSize) -> Cpu {
     let mut cpu = Cpu::new(CpuIndex(0), model, 1);
     let system = &mut cpu.system;
     system.cr0 = cr0::PG | cr0::PE | cr0::NE | cr0::MP | cr0::WP | cr0::AM | cr0::ET;
-    system.cr4 = cr4::PAE | cr4::PGE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::FSGSBASE;
+    system.cr4 = cr4::PAE | cr4::PGE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::FSGSBASE | cr4::OSXSAVE;
+    system.xcr0 = xcr0::X87 | xcr0::SSE | xcr0::AVX;
     system.efer = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     let flat = attribute::P | attribute::S | 3 << attribute::DPL_SHIFT | attribute::G;
     let data = attribute::WRITABLE_READABLE | attribute::ACCESSED;
@@ -62,6 +64,7 @@ pub fn run(
 ) -> Option<End> {
     cpu.regs[..16].copy_from_slice(&registers.general);
     cpu.vectors[..16].copy_from_slice(&registers.xmm);
+    cpu.uppers[..16].copy_from_slice(&registers.uppers);
     cpu.set_rip(registers.rip);
     cpu.set_rflags(registers.rflags);
     cpu.flags = case.flags;
@@ -93,6 +96,7 @@ pub fn run(
     }
     registers.general.copy_from_slice(&cpu.regs[..16]);
     registers.xmm.copy_from_slice(&cpu.vectors[..16]);
+    registers.uppers.copy_from_slice(&cpu.uppers[..16]);
     registers.rip = cpu.rip();
     registers.rflags = cpu.rflags();
     registers.mxcsr = cpu.mxcsr.bits();
@@ -124,27 +128,44 @@ fn run_block(cpu: &mut Cpu, memory: &mut Flat, block: &Block) -> Result<(), Opti
     panic!("a block ends");
 }
 
+/// What the processor under test has.
+const TESTED: [Feature; 40] = [
+    Fpu, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Tsc, Msr, Syscall, Lm, Nx, Sse3, Ssse3, Sse41,
+    Sse42, Popcnt, Lzcnt, Bmi1, Bmi2, Movbe, Aes, Pclmulqdq, Sha, Gfni, Cmpxchg16b, Movdiri, Lahf,
+    Prefetchw, Adx, Avx, Avx2, Fma, F16c, Vaes, Vpclmulqdq, Clflushopt, Clwb, Serialize,
+];
+
+/// The host's answer to CPUID about a feature.
+fn host_has(feature: Feature) -> bool {
+    let (leaf, subleaf, register, bit) = feature.position();
+    if std::arch::x86_64::__cpuid(leaf & 0x8000_0000).eax < leaf {
+        return false;
+    }
+    let answer = std::arch::x86_64::__cpuid_count(leaf, subleaf);
+    let mut answer = CpuidLeaf {
+        eax: answer.eax,
+        ebx: answer.ebx,
+        ecx: answer.ecx,
+        edx: answer.edx,
+    };
+    *register.of(&mut answer) >> bit & 1 != 0
+}
+
+/// Whether the host has AVX and its operating system saves its state.
+pub fn host_has_avx() -> bool {
+    is_x86_feature_detected!("avx")
+}
+
 /// What the processor under test has and the host has too.
 pub fn features() -> FeatureSet {
-    use Feature::*;
-    let always = [
-        Fpu, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Tsc, Msr, Syscall, Lm, Nx,
-    ];
-    let mut set = FeatureSet::of(&always);
-    macro_rules! if_host_has {
-        ($($name:tt $feature:ident,)*) => {
-            $(if is_x86_feature_detected!($name) { set = set.with($feature); })*
-        };
-    }
-    if_host_has! {
-        "sse3" Sse3, "ssse3" Ssse3, "sse4.1" Sse41, "sse4.2" Sse42, "popcnt" Popcnt, "lzcnt" Lzcnt,
-        "bmi1" Bmi1, "movbe" Movbe, "aes" Aes, "pclmulqdq" Pclmulqdq, "sha" Sha,
-        "gfni" Gfni, "cmpxchg16b" Cmpxchg16b,
-    }
-    // Without a name in the standard library: CPUID.(7,0):ECX[27].
-    if std::arch::x86_64::__cpuid_count(7, 0).ecx >> 27 & 1 != 0 {
-        set = set.with(Movdiri);
-    }
-    // LAHF and CLFLUSHOPT have no name here; every x86-64 processor since 2015 has them.
-    set.with(Lahf).with(Prefetchw)
+    let needs_avx = [Avx, Avx2, Fma, F16c, Vaes, Vpclmulqdq];
+    TESTED
+        .into_iter()
+        .filter(|&feature| host_has(feature) && (host_has_avx() || !needs_avx.contains(&feature)))
+        .fold(FeatureSet::EMPTY, FeatureSet::with)
+}
+
+/// What the processor under test has, whatever the host has.
+pub fn tested() -> FeatureSet {
+    FeatureSet::of(&TESTED)
 }

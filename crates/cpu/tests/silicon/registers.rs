@@ -11,6 +11,8 @@ pub struct Registers {
     pub rip: u64,
     pub rflags: u64,
     pub xmm: [u128; 16],
+    /// Bits 255:128 of the YMM registers; zeros if the host has none.
+    pub uppers: [u128; 16],
     pub mxcsr: u32,
     pub x87: X87,
 }
@@ -32,7 +34,7 @@ const STACK_AT: usize = 32;
 
 impl X87 {
     /// Takes it from an image.
-    pub fn load(image: &[u8; 512]) -> X87 {
+    pub fn load(image: &[u8]) -> X87 {
         X87 {
             control: u16::from_le_bytes([image[0], image[1]]),
             status: u16::from_le_bytes([image[2], image[3]]),
@@ -46,7 +48,7 @@ impl X87 {
     }
 
     /// Puts it into an image.
-    pub fn store(&self, image: &mut [u8; 512]) {
+    pub fn store(&self, image: &mut [u8]) {
         image[0..2].copy_from_slice(&self.control.to_le_bytes());
         image[2..4].copy_from_slice(&self.status.to_le_bytes());
         image[4] = self.valid;
@@ -103,7 +105,8 @@ impl Display for Registers {
             writeln!(f, "    {name:4}{value:016x}")?;
         }
         for (number, value) in self.xmm.iter().enumerate() {
-            writeln!(f, "    xmm{number:<2} {value:032x}")?;
+            let upper = self.uppers[number];
+            writeln!(f, "    ymm{number:<2} {upper:032x} {value:032x}")?;
         }
         writeln!(
             f,

@@ -83,6 +83,10 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
         Bt | Bts | Btr | Btc => flags(OF | SF | AF | PF),
         // "TZCNT", "LZCNT"
         Tzcnt | Lzcnt => flags(OF | SF | PF | AF),
+        // "ANDN", "BLSI", "BLSMSK", "BLSR", "BZHI"
+        Andn | Blsi | Blsmsk | Blsr | Bzhi => flags(AF | PF),
+        // "BEXTR"
+        Bextr => flags(AF | SF | PF),
         // "AAA", "AAS"
         Aaa | Aas => flags(OF | SF | ZF | PF),
         // "AAD", "AAM"
@@ -96,7 +100,7 @@ pub fn undefined(i: &Instruction, before: &Registers) -> Undefined {
             ..Undefined::default()
         },
         // "RCPPS", "RCPSS", "RSQRTPS", "RSQRTSS": only the relative error is bounded
-        Rcpps | Rcpss | Rsqrtps | Rsqrtss => Undefined {
+        Rcpps | Rcpss | Rsqrtps | Rsqrtss | Vrcpps | Vrcpss | Vrsqrtps | Vrsqrtss => Undefined {
             flags: 0,
             everything: true,
             ..Undefined::default()

@@ -4,7 +4,7 @@
 
 mod modes;
 #[allow(dead_code)]
-#[path = "../../../arithmetic/tests/silicon/random.rs"]
+#[path = "../../../silicon/src/random.rs"]
 mod random;
 mod world;
 

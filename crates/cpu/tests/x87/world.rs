@@ -2,9 +2,9 @@
 
 use ring3_arch::cr::{cr0, cr4, efer};
 use ring3_arch::segment::Segment;
-use ring3_arch::{CpuIndex, Fault, GuestPhys, Vector, rflags};
+use ring3_arch::{CpuIndex, Fault, GuestPhys, rflags};
 use ring3_arithmetic::x87::X87;
-use ring3_bus::{Dma, Platform, Signals};
+use ring3_bus::Nothing;
 use ring3_clock::Ticks;
 use ring3_cpu::{
     Cpu, CpuModel, Flow, FunctionalMemory, Memory, StopReason, adjust_stack_fault, execute,
@@ -21,55 +21,6 @@ pub const DATA: u64 = 0x80_1000;
 pub const DATA_BYTES: usize = 0x2000;
 /// A page that can only be read, after them; nothing is mapped behind it.
 pub const READ_ONLY: u64 = DATA + DATA_BYTES as u64;
-
-/// Nothing is outside.
-struct Nothing;
-
-impl Platform for Nothing {
-    fn memory_read(&mut self, _: CpuIndex, _: Ticks, _: GuestPhys, _: u8) -> u64 {
-        0
-    }
-    fn memory_write(
-        &mut self,
-        _: CpuIndex,
-        _: Ticks,
-        _: GuestPhys,
-        _: u8,
-        _: u64,
-        _: &mut dyn Dma,
-    ) {
-    }
-    fn port_read(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _: CpuIndex, _: Ticks, _: u16, _: u8, _: u32, _: &mut dyn Dma) {}
-    fn apic_msr_read(&mut self, _: CpuIndex, _: Ticks, _: u32) -> Option<u64> {
-        None
-    }
-    fn apic_msr_write(&mut self, _: CpuIndex, _: Ticks, _: u32, _: u64) -> Option<()> {
-        None
-    }
-    fn cr8_read(&mut self, _: CpuIndex) -> u64 {
-        0
-    }
-    fn cr8_write(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
-    fn signals(&mut self, _: CpuIndex, _: Ticks) -> Signals {
-        Signals::default()
-    }
-    fn acknowledge(&mut self, _: CpuIndex, _: Ticks) -> Vector {
-        Vector(0xff)
-    }
-    fn end_of_interrupt(&mut self, _: CpuIndex, _: Ticks) {}
-    fn send_user_ipi(&mut self, _: CpuIndex, _: Ticks, _: Vector, _: u32) {}
-    fn take_nmi(&mut self, _: CpuIndex) {}
-    fn take_init(&mut self, _: CpuIndex) {}
-    fn take_sipi(&mut self, _: CpuIndex) {}
-    fn reset_local_apic(&mut self, _: CpuIndex) {}
-    fn set_tsc_offset(&mut self, _: CpuIndex, _: Ticks, _: u64) {}
-    fn take_reschedule(&mut self) -> bool {
-        false
-    }
-}
 
 /// A processor and its memory.
 pub struct World {

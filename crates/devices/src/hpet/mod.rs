@@ -10,7 +10,7 @@
 //!
 //! In legacy replacement mode comparator 0 is reported at line 0 and comparator 1 at line 8, as the
 //! PIT and the clock would be; the machine must then disconnect those two, see
-//! [`Hpet::legacy_replacement`].
+//! [`Hpet::legacy_replacement`] and [`LEGACY_LINES`].
 //!
 //! A 32-bit one-shot comparator matches again each time the low half of the counter comes around to
 //! it, which is how this reads the specification's "another interrupt when the main counter wraps
@@ -40,7 +40,7 @@ const _: () = assert!(TSC_HZ.is_multiple_of(spec::CLOCK_HZ));
 const CLOCKS_BETWEEN_CALLS_MIN: u64 = spec::CLOCK_HZ / 1_000_000;
 
 /// The lines that comparators 0 and 1 drive in legacy replacement mode.
-const LEGACY_LINES: [u8; 2] = [0, 8];
+pub const LEGACY_LINES: [u8; 2] = [0, 8];
 
 /// The version of the saved form; counts up when that changes.
 const SAVED_VERSION: u8 = 1;
@@ -202,9 +202,10 @@ impl Hpet {
     }
 
     /// Whether comparators 0 and 1 have taken the places of the PIT and of the real-time clock: the
-    /// machine then carries this device's lines 0 and 8 there and ignores those of the other two.
+    /// machine then carries this device's lines 0 and 8 there and ignores those of the other two. It takes
+    /// both bits, that for replacement and that which enables the timers.
     pub fn legacy_replacement(&self) -> bool {
-        self.state.configuration & configuration::LEGACY != 0
+        self.state.enabled() && self.state.configuration & configuration::LEGACY != 0
     }
 
     /// Lets the counter run to `now` and deals with the comparators that matched.

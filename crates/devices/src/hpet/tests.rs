@@ -258,6 +258,8 @@ fn legacy_replacement_takes_the_places_of_the_pit_and_the_clock() {
         write(&mut hpet, 0, configuration(index), ENABLE | route(20));
         write(&mut hpet, 0, comparator(index), 10 * (index + 1));
     }
+    write(&mut hpet, 0, spec::CONFIGURATION, 2);
+    assert!(!hpet.legacy_replacement(), "not while it is off");
     write(&mut hpet, 0, spec::CONFIGURATION, 3);
     assert!(hpet.legacy_replacement());
     assert_eq!(

@@ -105,6 +105,16 @@ impl IoApic {
         usize::from(pin) < PINS && self.state.lines >> pin & 1 != 0
     }
 
+    /// Whether an input can interrupt a processor that accepts no maskable interrupts: an entry in use that
+    /// delivers SMI, NMI or INIT.
+    pub fn has_unmaskable_entry(&self) -> bool {
+        let fixed_or_extint = [0, 1, 7];
+        self.state.redirection.iter().any(|redirection| {
+            let mode = (redirection & entry::DELIVERY_MODE) >> entry::DELIVERY_MODE_SHIFT;
+            redirection & entry::MASKED == 0 && !fixed_or_extint.contains(&mode)
+        })
+    }
+
     /// A local APIC broadcast the end of the interrupt `vector`: the remote IRR of every
     /// level-triggered entry with that vector is cleared, and one whose line is still asserted
     /// interrupts again.

@@ -654,6 +654,15 @@ impl LocalApic {
         self.set_pin(Lvt::Lint0, 0, asserted);
     }
 
+    /// Whether the LINT0 pin can interrupt a processor that accepts no maskable interrupts.
+    pub fn lint0_is_unmaskable(&self) -> bool {
+        let register = self.state.lvt[Lvt::Lint0.index()];
+        let delivery = Delivery::from_bits(register >> 8);
+        self.is_enabled()
+            && register & lvt::MASKED == 0
+            && matches!(delivery, Some(Delivery::Nmi | Delivery::Init))
+    }
+
     /// The LINT1 pin, the NMI line of a PC, now stands at this level.
     pub fn set_lint1(&mut self, asserted: bool) {
         self.set_pin(Lvt::Lint1, 1, asserted);

@@ -1,7 +1,7 @@
 //! Builds a block, instruction by instruction.
 
 use crate::lift::{Block, CodeMode, CodeSize, Mark, Usability, x87};
-use crate::uop::{Op, Uop};
+use crate::uop::{Op, Uop, Upper};
 use crate::{Condition, Reg};
 use iced_x86::{Instruction, OpKind, Register};
 use ring3_arch::Exception;
@@ -130,7 +130,8 @@ impl Builder {
         }
     }
 
-    /// The invariant of [`crate::uop`]: nothing architectural changes before the last fault.
+    /// The invariant of [`crate::uop`]: nothing architectural changes before the last fault. (A
+    /// gather, whose partial completion is architectural, is its instruction's only micro-op.)
     fn check_restartable(&self) {
         let mut changed: Option<usize> = None;
         for (n, uop) in self.block.uops[self.start..].iter().enumerate() {
@@ -145,6 +146,8 @@ impl Builder {
             }
             let writes = (info.writes_dst && uop.dst.is_architectural())
                 || info.flags_written != 0
+                || info.writes_mxcsr
+                || info.upper == Upper::AllZeroed
                 || (info.writes_vector && (uop.dst as u8) < 16)
                 || info.stores;
             // A routine keeps the rule inside itself, and a block's end is an instruction's end.
@@ -518,6 +521,12 @@ impl Builder {
     /// The same for SSE.
     pub fn sse_usable(&mut self) -> bool {
         let usability = self.mode.sse;
+        self.usable(usability)
+    }
+
+    /// The same for AVX.
+    pub fn avx_usable(&mut self) -> bool {
+        let usability = self.mode.avx;
         self.usable(usability)
     }
 

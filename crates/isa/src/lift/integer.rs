@@ -170,9 +170,78 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
         let op = size.pick3([Op::Cmov16, Op::Cmov32, Op::Cmov64]);
         b.conditional(op, Builder::gpr(i.op0_register()), value, condition_of(i));
     } else {
-        return lift_other(b, i);
+        return lift_bit_manipulation(b, i) || lift_other(b, i);
     }
     true
+}
+
+/// The operation of the size of operand 0, which is 32 or 64 bits.
+fn by_width(i: &Instruction, [narrow, wide]: [Op; 2]) -> Op {
+    if Builder::size(i, 0) == Size::B8 {
+        wide
+    } else {
+        narrow
+    }
+}
+
+/// BMI1 and BMI2 in VEX encodings.
+fn lift_bit_manipulation(b: &mut Builder, i: &Instruction) -> bool {
+    use Mnemonic::*;
+    // Destination, first source, second source, of which one may be memory.
+    let ops = match i.mnemonic() {
+        Andn => [Op::Andn32, Op::Andn64],
+        Bextr => [Op::Bextr32, Op::Bextr64],
+        Bzhi => [Op::Bzhi32, Op::Bzhi64],
+        Pdep => [Op::Pdep32, Op::Pdep64],
+        Pext => [Op::Pext32, Op::Pext64],
+        Shlx => [Op::Shlx32, Op::Shlx64],
+        Shrx => [Op::Shrx32, Op::Shrx64],
+        Sarx => [Op::Sarx32, Op::Sarx64],
+        Blsi => [Op::Blsi32, Op::Blsi64],
+        Blsmsk => [Op::Blsmsk32, Op::Blsmsk64],
+        Blsr => [Op::Blsr32, Op::Blsr64],
+        Rorx => [Op::Rorx32, Op::Rorx64],
+        Mulx => {
+            lift_mulx(b, i);
+            return true;
+        }
+        _ => return false,
+    };
+    let op = by_width(i, ops);
+    let dst = Builder::gpr(i.op0_register());
+    let first = b.read(i, 1, Reg::T0);
+    if i.mnemonic() == Rorx {
+        let mask = if op == Op::Rorx64 { 63 } else { 31 };
+        b.op_imm(op, dst, first, (i.immediate8() & mask).into());
+    } else if i.op_count() == 2 {
+        b.op2(op, dst, first);
+    } else {
+        let second = b.read(i, 2, Reg::T1);
+        b.op3(op, dst, first, second);
+    }
+    true
+}
+
+/// MULX: the high half goes to operand 0, the low one to operand 1; if both are the same register it
+/// keeps the high one.
+fn lift_mulx(b: &mut Builder, i: &Instruction) {
+    let (high, low) = (i.op0_register(), i.op1_register());
+    let value = b.read(i, 2, Reg::T0);
+    let (high, low) = (Builder::gpr(high), Builder::gpr(low));
+    let multiply_high = by_width(i, [Op::MulHigh32, Op::MulHigh64]);
+    let multiply_low = by_width(i, [Op::MulLow32, Op::MulLow64]);
+    if high == low {
+        return b.op3(multiply_high, high, Reg::Rdx, value);
+    }
+    let is_source = |register: Reg| register == Reg::Rdx || register == value;
+    if !is_source(low) {
+        b.op3(multiply_low, low, Reg::Rdx, value);
+        b.op3(multiply_high, high, Reg::Rdx, value);
+    } else {
+        b.op3(multiply_low, Reg::T1, Reg::Rdx, value);
+        b.op3(multiply_high, high, Reg::Rdx, value);
+        b.op2(Op::Mov64, low, Reg::T1);
+    }
 }
 
 /// Reads operand 0, lets `body` compute into the given destination, and writes operand 0 back.
@@ -497,6 +566,16 @@ fn lift_other(b: &mut Builder, i: &Instruction) -> bool {
             let size = Builder::size(i, 0);
             let memory = b.memory(i, size.bytes().into(), true);
             b.store(size, Builder::gpr(i.op1_register()), memory);
+        }
+        Adcx | Adox => {
+            let ops = if i.mnemonic() == Adcx {
+                [Op::Adcx32, Op::Adcx64]
+            } else {
+                [Op::Adox32, Op::Adox64]
+            };
+            let value = b.read(i, 1, Reg::T0);
+            let dst = Builder::gpr(i.op0_register());
+            b.op3(by_width(i, ops), dst, dst, value);
         }
         Shld | Shrd => {
             let size = Builder::size(i, 0);

@@ -80,6 +80,8 @@ pub struct CodeMode {
     pub wait: Usability,
     /// Whether SSE can be used (CR0.EM, CR0.TS, CR4.OSFXSR).
     pub sse: Usability,
+    /// Whether AVX can be used (CR4.OSXSAVE, XCR0, CR0.TS).
+    pub avx: Usability,
     /// Whether user interrupts are enabled (CR4.UINTR).
     pub uintr: bool,
     /// Advertised features.
@@ -97,6 +99,7 @@ impl CodeMode {
             mmx: Usability::Usable,
             wait: Usability::Usable,
             sse: Usability::Usable,
+            avx: Usability::Usable,
             uintr: true,
             features,
         }
@@ -154,6 +157,9 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
                 return Err(NeedMoreBytes);
             }
         }
+        if is_exchange_with_r8(&instruction, remaining) {
+            instruction = decode_without_pause(remaining, mode.size, instruction.ip());
+        }
         if offset > 0 && must_start_block(&instruction) {
             return Ok(builder.finish());
         }
@@ -171,6 +177,24 @@ pub fn lift_block(bytes: &[u8], mode: CodeMode, limit: usize) -> Result<Block, N
             return Ok(builder.finish());
         }
     }
+}
+
+/// F3 90 with REX.B: the prefix F3 means nothing, and 90 is XCHG R8, RAX, where the decoder sees a PAUSE.
+/// Opcode 90 is a NOP or PAUSE only as XCHG EAX, EAX. SDM Vol. 2, "One-byte Opcode Map" (90: "XCHG
+/// r8, rAX").
+fn is_exchange_with_r8(instruction: &Instruction, bytes: &[u8]) -> bool {
+    let rex = instruction
+        .len()
+        .checked_sub(2)
+        .and_then(|at| bytes.get(at));
+    instruction.mnemonic() == Mnemonic::Pause
+        && instruction.len() > 2
+        && rex.is_some_and(|rex| rex & 0xf1 == 0x41)
+}
+
+#[cold]
+fn decode_without_pause(bytes: &[u8], size: CodeSize, ip: u64) -> Instruction {
+    Decoder::with_ip(size.bits(), bytes, ip, DecoderOptions::NO_PAUSE).decode()
 }
 
 /// Whether an instruction has more than the 15 bytes that are allowed; it is #GP(0) then, whatever it
@@ -223,6 +247,10 @@ fn lift_instruction(b: &mut Builder, i: &Instruction) {
         return b.raise(Exception::InvalidOpcode);
     }
     if !b.mode.features.allows(i) {
+        return b.raise(Exception::InvalidOpcode);
+    }
+    // SDM Vol. 2, "VEX Instructions": in real-address and virtual-8086 mode the bytes are LDS and LES.
+    if b.mode.real && vector::is_vex(i) {
         return b.raise(Exception::InvalidOpcode);
     }
     if is_hint(i.mnemonic())

@@ -53,6 +53,7 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
             });
         }
         Invpcid => {
+            b.push(Uop::new(Op::Privileged));
             b.linear_address(i, Reg::T0, 16, false);
             let kind = Builder::gpr(i.op0_register());
             b.end_routine(Uop {
@@ -64,8 +65,14 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
         Wbinvd | Invd | Wbnoinvd => b.end_routine(Uop::new(Op::Wbinvd)),
         Clflush | Clflushopt | Clwb => {
             b.linear_address(i, Reg::T0, 1, false);
+            let x = if b.is64() && super::builder::is_stack_operand(i) {
+                Uop::STACK
+            } else {
+                0
+            };
             b.push(Uop {
                 a: Reg::T0,
+                x,
                 ..Uop::new(Op::Clflush)
             });
         }
@@ -348,6 +355,9 @@ fn segments(b: &mut Builder, i: &Instruction) -> bool {
             };
             let base_bytes = if b.is64() { 8 } else { 4 };
             let write = matches!(op, Op::Sgdt | Op::Sidt);
+            if !write {
+                b.push(Uop::new(Op::Privileged));
+            }
             b.linear_address(i, Reg::T0, 2 + base_bytes, write);
             // With a 16-bit operand size LGDT and LIDT load 24 bits of base.
             use iced_x86::Code::{Lgdt_m1632_16, Lidt_m1632_16};

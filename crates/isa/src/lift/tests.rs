@@ -5,27 +5,31 @@ use crate::forms::iced_x86::Register;
 use crate::forms::{Address, Encoded, Form, Operands};
 use ring3_arch::cpuid::Feature;
 
-/// What x86-64-v2 consists of, and the extensions that have meanings here.
+/// What x86-64-v3 consists of, and the extensions that have meanings here.
 fn features() -> FeatureSet {
     use Feature::*;
     FeatureSet::of(&[
         Fpu, Tsc, Msr, Cx8, Cmov, Clflush, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Cmpxchg16b, Sse41,
         Sse42, Movbe, Popcnt, Xsave, Rdrand, Fsgsbase, Invpcid, Rdseed, Smap, Waitpkg, Rdpid,
         Uintr, Xsaveopt, Xsavec, Xsaves, Lahf, Prefetchw, Syscall, Rdtscp, Lm, Aes, Pclmulqdq, Sha,
-        Gfni, Lzcnt, Bmi1, Movdiri,
+        Gfni, Lzcnt, Bmi1, Movdiri, Avx, Avx2, Fma, F16c, Bmi2, Adx, Vaes, Vpclmulqdq, Clflushopt,
+        Clwb, Serialize,
     ])
 }
 
 /// Picks the same each time.
 struct Fixed {
     number: usize,
+    drawn: usize,
     memory: bool,
     base: Register,
 }
 
 impl Operands for Fixed {
     fn below(&mut self, bound: usize) -> usize {
-        self.number % bound
+        // Not the same register each time: gathers want three.
+        self.drawn += 1;
+        (self.number + self.drawn) % bound
     }
     fn prefers_memory(&mut self) -> bool {
         self.memory
@@ -66,6 +70,7 @@ fn examples(form: Form, size: CodeSize) -> Vec<Encoded> {
         for number in 0..8 {
             let mut operands = Fixed {
                 number,
+                drawn: 0,
                 memory,
                 base: base_of(size),
             };
@@ -177,6 +182,34 @@ fn a_load_has_the_operands_size_and_alignment() {
     assert_eq!(first_load(&pinsrb), (Op::Load8, false));
     // CVTPD2PI mm0, [rax]
     assert_eq!(first_load(&[0x66, 0x0f, 0x2d, 0x00]), (Op::VLoad128, true));
+    // VADDPS xmm0, xmm0, [rax]
+    assert_eq!(first_load(&[0xc5, 0xf8, 0x58, 0x00]), (Op::VLoad128, false));
+    // VMOVAPS xmm0, [rax]
+    assert_eq!(first_load(&[0xc5, 0xf8, 0x28, 0x00]), (Op::VLoad128Z, true));
+    // VMOVUPS xmm0, [rax]
+    assert_eq!(
+        first_load(&[0xc5, 0xf8, 0x10, 0x00]),
+        (Op::VLoad128Z, false)
+    );
+    let aligned_256 = |bytes: &[u8]| {
+        let load = lift64(bytes)[0];
+        (load.op, load.x & Uop::ALIGNED32 != 0)
+    };
+    // VMOVAPS ymm0, [rax]; VMOVUPS ymm0, [rax]; VADDPS ymm0, ymm0, [rax]; VMOVNTDQA ymm0, [rax]
+    assert_eq!(aligned_256(&[0xc5, 0xfc, 0x28, 0x00]), (Op::VLoad256, true));
+    assert_eq!(
+        aligned_256(&[0xc5, 0xfc, 0x10, 0x00]),
+        (Op::VLoad256, false)
+    );
+    assert_eq!(
+        aligned_256(&[0xc5, 0xfc, 0x58, 0x00]),
+        (Op::VLoad256, false)
+    );
+    let vmovntdqa = [0xc4, 0xe2, 0x7d, 0x2a, 0x00];
+    assert_eq!(aligned_256(&vmovntdqa), (Op::VLoad256, true));
+    // VPMOVZXBQ ymm0, [rax]
+    let vpmovzxbq = [0xc4, 0xe2, 0x7d, 0x32, 0x00];
+    assert_eq!(first_load(&vpmovzxbq), (Op::VLoad32, false));
 }
 
 /// SDM Vol. 2, "Exceptions"; Vol. 3, "Emulation of the MMX Instruction Set".
@@ -234,13 +267,22 @@ fn every_form_with_vector_registers_asks_whether_they_can_be_used() {
     let is_vector = |kind: &K| {
         matches!(
             kind,
-            K::xmm_reg | K::xmm_rm | K::xmm_or_mem | K::mm_reg | K::mm_rm | K::mm_or_mem
+            K::xmm_reg
+                | K::xmm_rm
+                | K::xmm_or_mem
+                | K::ymm_reg
+                | K::ymm_rm
+                | K::ymm_or_mem
+                | K::mm_reg
+                | K::mm_rm
+                | K::mm_or_mem
         )
     };
     let switched = CodeMode {
         x87: Usability::NotAvailable,
         mmx: Usability::NotAvailable,
         sse: Usability::NotAvailable,
+        avx: Usability::NotAvailable,
         ..mode_of(CodeSize::Bits64)
     };
     let mut count = 0;
@@ -278,4 +320,127 @@ fn an_mmx_instruction_changes_the_tags_last() {
             (Op::Next, 0),
         ]
     );
+}
+
+/// A legacy encoding keeps the upper half of the registers that it writes, a VEX encoding never does.
+/// SDM Vol. 1, "Legacy SSE Instruction Encodings and the YMM Registers".
+#[test]
+fn upper_halves_are_kept_by_legacy_encodings_alone() {
+    use crate::Upper;
+    let mut written = [0; 2];
+    for form in Form::all(CodeSize::Bits64, features()) {
+        for example in examples(form, CodeSize::Bits64) {
+            let is_vex = vector::is_vex(&example.instruction);
+            for uop in lift(&example, mode_of(CodeSize::Bits64)).uops {
+                let info = uop.op.info();
+                let architectural = info.writes_vector && (uop.dst as u8) < 16;
+                if architectural {
+                    assert_eq!(info.upper == Upper::Kept, !is_vex, "{:?}", form.code);
+                    written[usize::from(is_vex)] += 1;
+                }
+            }
+        }
+    }
+    assert!(written[0] > 3000 && written[1] > 3000, "{written:?}");
+}
+
+/// SDM Vol. 2, "AVX and SSE Instruction Exception Classification", and "VEX.vvvv and Three-Operand
+/// Syntax".
+#[test]
+fn vex_encodings_are_undefined_where_the_manual_says_so() {
+    let mode = mode_of(CodeSize::Bits64);
+    let outcome = |bytes: &[u8], mode: CodeMode| {
+        let uops = lift64_in(bytes, mode);
+        (uops[0].op == Op::Raise).then_some(uops[0].y)
+    };
+    let (undefined, not_available) = (Some(6), Some(7));
+    // VADDPS ymm0, ymm1, [rax]; ANDN eax, ecx, [rdx]
+    let (vaddps, andn) = (
+        &[0xc5, 0xf4, 0x58, 0x00][..],
+        &[0xc4, 0xe2, 0x70, 0xf2, 0x02][..],
+    );
+    assert_eq!(outcome(vaddps, mode), None);
+    assert_eq!(outcome(andn, mode), None);
+    for (avx, expected) in [
+        (Usability::Undefined, undefined),
+        (Usability::NotAvailable, not_available),
+    ] {
+        let mode = CodeMode { avx, ..mode };
+        assert_eq!(outcome(vaddps, mode), expected);
+        // General registers need no state to be enabled.
+        assert_eq!(outcome(andn, mode), None);
+    }
+    // CR0.EM and CR4.OSFXSR do not concern VEX encodings.
+    let without_sse = CodeMode {
+        sse: Usability::Undefined,
+        ..mode
+    };
+    assert_eq!(outcome(vaddps, without_sse), None);
+    let real = CodeMode {
+        size: CodeSize::Bits16,
+        real: true,
+        ..mode
+    };
+    assert_eq!(outcome(&[0xc5, 0xf4, 0x58, 0xc2], real), undefined);
+    assert_eq!(outcome(&[0xc4, 0xe2, 0x70, 0xf2, 0xc2], real), undefined);
+    for (what, bytes) in [
+        ("66 before VEX", &[0x66, 0xc5, 0xf4, 0x58, 0x00][..]),
+        ("F3 before VEX", &[0xf3, 0xc5, 0xf4, 0x58, 0x00]),
+        ("LOCK before VEX", &[0xf0, 0xc5, 0xf4, 0x58, 0x00]),
+        ("REX before VEX", &[0x48, 0xc5, 0xf4, 0x58, 0x00]),
+        ("VMOVUPS with vvvv", &[0xc5, 0xf4, 0x10, 0x00]),
+        ("VMOVD with L", &[0xc5, 0xfd, 0x6e, 0xc0]),
+        ("VMASKMOVDQU with L", &[0xc5, 0xfd, 0xf7, 0xc1]),
+        ("VPERMQ without W", &[0xc4, 0xe3, 0x7d, 0x00, 0xc1, 0x00]),
+        (
+            "VPERM2F128 without L",
+            &[0xc4, 0xe3, 0x71, 0x06, 0xc2, 0x00],
+        ),
+        ("VBROADCASTSD without L", &[0xc4, 0xe2, 0x79, 0x19, 0x00]),
+        ("ANDN with L", &[0xc4, 0xe2, 0x74, 0xf2, 0x02]),
+        // VPGATHERDD xmm1, [rax+xmm1], xmm2
+        (
+            "index is destination",
+            &[0xc4, 0xe2, 0x69, 0x90, 0x0c, 0x08],
+        ),
+        // VPGATHERDD xmm2, [rax+xmm1], xmm2
+        ("mask is destination", &[0xc4, 0xe2, 0x69, 0x90, 0x14, 0x08]),
+        // VPGATHERDD xmm2, [rax+xmm1], xmm1
+        ("mask is index", &[0xc4, 0xe2, 0x71, 0x90, 0x14, 0x08]),
+    ] {
+        assert_eq!(outcome(bytes, mode), undefined, "{what}");
+    }
+}
+
+/// What is not advertised is #UD, or what the bytes meant before. SDM Vol. 2, "LZCNT", "TZCNT".
+#[test]
+fn without_its_feature_an_instruction_is_another_or_none() {
+    use Feature::*;
+    let extensions = [
+        Avx, Avx2, Fma, F16c, Bmi1, Bmi2, Lzcnt, Adx, Aes, Pclmulqdq, Vaes, Vpclmulqdq, Sha, Gfni,
+        Clflushopt, Clwb, Serialize, Movbe, Popcnt,
+    ];
+    let mut count = 0;
+    for feature in extensions {
+        let less = features().without(feature);
+        let mode = CodeMode::long(less);
+        for form in Form::all(CodeSize::Bits64, features()) {
+            if less.allows_code(form.code) {
+                continue;
+            }
+            for example in examples(form, CodeSize::Bits64) {
+                let uops = lift(&example, mode).uops;
+                assert_eq!((uops[0].op, uops[0].y), (Op::Raise, 6), "{:?}", form.code);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 5000, "{count}");
+    let first =
+        |bytes: &[u8], features: FeatureSet| lift64_in(bytes, CodeMode::long(features))[0].op;
+    let (lzcnt, tzcnt) = ([0xf3, 0x0f, 0xbd, 0xc1], [0xf3, 0x0f, 0xbc, 0xc1]);
+    assert_eq!(first(&lzcnt, features()), Op::Lzcnt32);
+    assert_eq!(first(&tzcnt, features()), Op::Tzcnt32);
+    assert_eq!(first(&lzcnt, features().without(Lzcnt)), Op::Bsr32);
+    assert_eq!(first(&tzcnt, features().without(Bmi1)), Op::Bsf32);
 }

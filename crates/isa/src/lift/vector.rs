@@ -1,5 +1,6 @@
-//! MMX and SSE to SSE4.2, AES, PCLMULQDQ, SHA and GFNI in their legacy encodings. SDM Vol. 2, the
-//! pages of the mnemonics.
+//! MMX and SSE to SSE4.2, AES, PCLMULQDQ, SHA and GFNI in their legacy encodings; what the VEX
+//! encodings make of them, and AVX to AVX2, FMA and F16C, is in [`vex`]. SDM Vol. 2, the pages of the
+//! mnemonics.
 //!
 //! Operand rules: a 16-byte memory operand must be aligned, except for the unaligned moves and the
 //! string comparisons (Vol. 1, "Memory Operands"; Vol. 2, "Exceptions Type 4"); exactly the
@@ -7,13 +8,14 @@
 //! before it accesses memory, and sets TOP and the tags once nothing can fault any more (Vol. 3,
 //! "Intel MMX Technology System Programming").
 //!
-//! Not here: CRC32 and POPCNT ([`super::integer`]), FXSAVE and XSAVE ([`super::system`]), the VEX
-//! encodings.
+//! Not here: CRC32, POPCNT and BMI ([`super::integer`]), FXSAVE and XSAVE ([`super::system`]).
+
+mod vex;
 
 use super::{Builder, Memory, Size};
 use crate::uop::{Op, Uop, v};
 use crate::{Reg, VReg};
-use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{EncodingKind, Instruction, Mnemonic, OpKind, Register};
 use ring3_arithmetic::float::FloatOp;
 use ring3_arithmetic::packed::{Packed3Op, PackedOp};
 
@@ -24,6 +26,14 @@ const COUNT: VReg = VReg::V2;
 const RESULT: VReg = VReg::V3;
 
 pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
+    if is_vex(i) {
+        vex::lift(b, i)
+    } else {
+        lift_legacy(b, i)
+    }
+}
+
+fn lift_legacy(b: &mut Builder, i: &Instruction) -> bool {
     if let Some((op, sources)) = packed_operation(i.mnemonic()) {
         lift_packed(b, i, op, sources);
     } else if let Some((op, sources)) = float_operation(i.mnemonic()) {
@@ -56,6 +66,11 @@ fn xmm(register: Register) -> VReg {
     VReg::xmm(register.number() as u8)
 }
 
+/// Whether the instruction has a VEX encoding.
+pub(super) fn is_vex(i: &Instruction) -> bool {
+    i.encoding() == EncodingKind::VEX
+}
+
 fn is_mmx(i: &Instruction) -> bool {
     i.op0_register().is_mm() || i.op1_register().is_mm()
 }
@@ -73,11 +88,18 @@ fn immediate(i: &Instruction) -> u8 {
     }
 }
 
-/// Sixteen-byte operands that may stand anywhere.
-fn may_be_unaligned(mnemonic: Mnemonic) -> bool {
+/// Whether an operand of a whole register's size must be aligned to it. Of VEX encodings, only that of
+/// the moves that say so.
+fn must_be_aligned(i: &Instruction) -> bool {
     use Mnemonic::*;
-    matches!(
-        mnemonic,
+    if is_vex(i) {
+        return matches!(
+            i.mnemonic(),
+            Vmovaps | Vmovapd | Vmovdqa | Vmovntps | Vmovntpd | Vmovntdq | Vmovntdqa
+        );
+    }
+    !matches!(
+        i.mnemonic(),
         Movups
             | Movupd
             | Movdqu
@@ -94,10 +116,10 @@ fn may_be_unaligned(mnemonic: Mnemonic) -> bool {
 fn memory(b: &mut Builder, i: &Instruction, write: bool) -> Memory {
     let bytes = i.memory_size().size();
     let memory = b.memory(i, bytes as u32, write);
-    let alignment = if bytes == 16 && !may_be_unaligned(i.mnemonic()) {
-        Uop::ALIGNED
-    } else {
-        0
+    let alignment = match bytes {
+        16 if must_be_aligned(i) => Uop::ALIGNED,
+        32 if must_be_aligned(i) => Uop::ALIGNED32,
+        _ => 0,
     };
     Memory {
         x: memory.x | alignment,
@@ -111,6 +133,7 @@ fn load(b: &mut Builder, i: &Instruction, dst: VReg) {
         2 => Op::VLoad16,
         4 => Op::VLoad32,
         8 => Op::VLoad64,
+        32 => Op::VLoad256,
         _ => Op::VLoad128,
     };
     let memory = memory(b, i, false);
@@ -122,6 +145,7 @@ fn store(b: &mut Builder, i: &Instruction, value: VReg) {
     let op = match i.memory_size().size() {
         4 => Op::VStore32,
         8 => Op::VStore64,
+        32 => Op::VStore256,
         _ => Op::VStore128,
     };
     let memory = memory(b, i, true);
@@ -223,135 +247,140 @@ fn packed_operation(mnemonic: Mnemonic) -> Option<(PackedOp, Sources)> {
     use Mnemonic as M;
     use PackedOp::*;
     Some(match mnemonic {
-        M::Paddb => (Paddb, Both),
-        M::Paddw => (Paddw, Both),
-        M::Paddd => (Paddd, Both),
-        M::Paddq => (Paddq, Both),
-        M::Paddsb => (Paddsb, Both),
-        M::Paddsw => (Paddsw, Both),
-        M::Paddusb => (Paddusb, Both),
-        M::Paddusw => (Paddusw, Both),
-        M::Psubb => (Psubb, Both),
-        M::Psubw => (Psubw, Both),
-        M::Psubd => (Psubd, Both),
-        M::Psubq => (Psubq, Both),
-        M::Psubsb => (Psubsb, Both),
-        M::Psubsw => (Psubsw, Both),
-        M::Psubusb => (Psubusb, Both),
-        M::Psubusw => (Psubusw, Both),
-        M::Pmullw => (Pmullw, Both),
-        M::Pmulhw => (Pmulhw, Both),
-        M::Pmulhuw => (Pmulhuw, Both),
-        M::Pmulhrsw => (Pmulhrsw, Both),
-        M::Pmulld => (Pmulld, Both),
-        M::Pmuludq => (Pmuludq, Both),
-        M::Pmuldq => (Pmuldq, Both),
-        M::Pmaddwd => (Pmaddwd, Both),
-        M::Pmaddubsw => (Pmaddubsw, Both),
-        M::Pavgb => (Pavgb, Both),
-        M::Pavgw => (Pavgw, Both),
-        M::Psadbw => (Psadbw, Both),
-        M::Mpsadbw => (Mpsadbw, Both),
-        M::Phminposuw => (Phminposuw, Second),
-        M::Pminsb => (Pminsb, Both),
-        M::Pminsw => (Pminsw, Both),
-        M::Pminsd => (Pminsd, Both),
-        M::Pminub => (Pminub, Both),
-        M::Pminuw => (Pminuw, Both),
-        M::Pminud => (Pminud, Both),
-        M::Pmaxsb => (Pmaxsb, Both),
-        M::Pmaxsw => (Pmaxsw, Both),
-        M::Pmaxsd => (Pmaxsd, Both),
-        M::Pmaxub => (Pmaxub, Both),
-        M::Pmaxuw => (Pmaxuw, Both),
-        M::Pmaxud => (Pmaxud, Both),
-        M::Pcmpeqb => (Pcmpeqb, Both),
-        M::Pcmpeqw => (Pcmpeqw, Both),
-        M::Pcmpeqd => (Pcmpeqd, Both),
-        M::Pcmpeqq => (Pcmpeqq, Both),
-        M::Pcmpgtb => (Pcmpgtb, Both),
-        M::Pcmpgtw => (Pcmpgtw, Both),
-        M::Pcmpgtd => (Pcmpgtd, Both),
-        M::Pcmpgtq => (Pcmpgtq, Both),
-        M::Pabsb => (Pabsb, Second),
-        M::Pabsw => (Pabsw, Second),
-        M::Pabsd => (Pabsd, Second),
-        M::Psignb => (Psignb, Both),
-        M::Psignw => (Psignw, Both),
-        M::Psignd => (Psignd, Both),
-        M::Phaddw => (Phaddw, Both),
-        M::Phaddd => (Phaddd, Both),
-        M::Phaddsw => (Phaddsw, Both),
-        M::Phsubw => (Phsubw, Both),
-        M::Phsubd => (Phsubd, Both),
-        M::Phsubsw => (Phsubsw, Both),
-        M::Pand | M::Andps | M::Andpd => (Pand, Both),
-        M::Pandn | M::Andnps | M::Andnpd => (Pandn, Both),
-        M::Por | M::Orps | M::Orpd => (Por, Both),
-        M::Pxor | M::Xorps | M::Xorpd => (Pxor, Both),
-        M::Psllw => (Psllw, Both),
-        M::Pslld => (Pslld, Both),
-        M::Psllq => (Psllq, Both),
-        M::Psrlw => (Psrlw, Both),
-        M::Psrld => (Psrld, Both),
-        M::Psrlq => (Psrlq, Both),
-        M::Psraw => (Psraw, Both),
-        M::Psrad => (Psrad, Both),
-        M::Pslldq => (Pslldq, Both),
-        M::Psrldq => (Psrldq, Both),
-        M::Palignr => (Palignr, Both),
-        M::Packsswb => (Packsswb, Both),
-        M::Packssdw => (Packssdw, Both),
-        M::Packuswb => (Packuswb, Both),
-        M::Packusdw => (Packusdw, Both),
-        M::Punpcklbw => (Punpcklbw, Both),
-        M::Punpcklwd => (Punpcklwd, Both),
-        M::Punpckldq | M::Unpcklps => (Punpckldq, Both),
-        M::Punpcklqdq | M::Unpcklpd => (Punpcklqdq, Both),
-        M::Punpckhbw => (Punpckhbw, Both),
-        M::Punpckhwd => (Punpckhwd, Both),
-        M::Punpckhdq | M::Unpckhps => (Punpckhdq, Both),
-        M::Punpckhqdq | M::Unpckhpd => (Punpckhqdq, Both),
-        M::Pshufd => (Pshufd, Second),
-        M::Pshufhw => (Pshufhw, Second),
-        M::Pshuflw | M::Pshufw => (Pshuflw, Second),
-        M::Pshufb => (Pshufb, Both),
-        M::Shufps => (Shufps, Both),
-        M::Shufpd => (Shufpd, Both),
-        M::Movddup => (Movddup, Second),
-        M::Movsldup => (Movsldup, Second),
-        M::Movshdup => (Movshdup, Second),
-        M::Pblendw => (Pblendw, Both),
-        M::Blendps => (Blendps, Both),
-        M::Blendpd => (Blendpd, Both),
-        M::Pmovsxbw => (Pmovsxbw, Second),
-        M::Pmovsxbd => (Pmovsxbd, Second),
-        M::Pmovsxbq => (Pmovsxbq, Second),
-        M::Pmovsxwd => (Pmovsxwd, Second),
-        M::Pmovsxwq => (Pmovsxwq, Second),
-        M::Pmovsxdq => (Pmovsxdq, Second),
-        M::Pmovzxbw => (Pmovzxbw, Second),
-        M::Pmovzxbd => (Pmovzxbd, Second),
-        M::Pmovzxbq => (Pmovzxbq, Second),
-        M::Pmovzxwd => (Pmovzxwd, Second),
-        M::Pmovzxwq => (Pmovzxwq, Second),
-        M::Pmovzxdq => (Pmovzxdq, Second),
-        M::Pclmulqdq => (Pclmulqdq, Both),
-        M::Aesenc => (Aesenc, Both),
-        M::Aesenclast => (Aesenclast, Both),
-        M::Aesdec => (Aesdec, Both),
-        M::Aesdeclast => (Aesdeclast, Both),
-        M::Aesimc => (Aesimc, Second),
-        M::Aeskeygenassist => (Aeskeygenassist, Second),
+        M::Paddb | M::Vpaddb => (Paddb, Both),
+        M::Paddw | M::Vpaddw => (Paddw, Both),
+        M::Paddd | M::Vpaddd => (Paddd, Both),
+        M::Paddq | M::Vpaddq => (Paddq, Both),
+        M::Paddsb | M::Vpaddsb => (Paddsb, Both),
+        M::Paddsw | M::Vpaddsw => (Paddsw, Both),
+        M::Paddusb | M::Vpaddusb => (Paddusb, Both),
+        M::Paddusw | M::Vpaddusw => (Paddusw, Both),
+        M::Psubb | M::Vpsubb => (Psubb, Both),
+        M::Psubw | M::Vpsubw => (Psubw, Both),
+        M::Psubd | M::Vpsubd => (Psubd, Both),
+        M::Psubq | M::Vpsubq => (Psubq, Both),
+        M::Psubsb | M::Vpsubsb => (Psubsb, Both),
+        M::Psubsw | M::Vpsubsw => (Psubsw, Both),
+        M::Psubusb | M::Vpsubusb => (Psubusb, Both),
+        M::Psubusw | M::Vpsubusw => (Psubusw, Both),
+        M::Pmullw | M::Vpmullw => (Pmullw, Both),
+        M::Pmulhw | M::Vpmulhw => (Pmulhw, Both),
+        M::Pmulhuw | M::Vpmulhuw => (Pmulhuw, Both),
+        M::Pmulhrsw | M::Vpmulhrsw => (Pmulhrsw, Both),
+        M::Pmulld | M::Vpmulld => (Pmulld, Both),
+        M::Pmuludq | M::Vpmuludq => (Pmuludq, Both),
+        M::Pmuldq | M::Vpmuldq => (Pmuldq, Both),
+        M::Pmaddwd | M::Vpmaddwd => (Pmaddwd, Both),
+        M::Pmaddubsw | M::Vpmaddubsw => (Pmaddubsw, Both),
+        M::Pavgb | M::Vpavgb => (Pavgb, Both),
+        M::Pavgw | M::Vpavgw => (Pavgw, Both),
+        M::Psadbw | M::Vpsadbw => (Psadbw, Both),
+        M::Mpsadbw | M::Vmpsadbw => (Mpsadbw, Both),
+        M::Phminposuw | M::Vphminposuw => (Phminposuw, Second),
+        M::Pminsb | M::Vpminsb => (Pminsb, Both),
+        M::Pminsw | M::Vpminsw => (Pminsw, Both),
+        M::Pminsd | M::Vpminsd => (Pminsd, Both),
+        M::Pminub | M::Vpminub => (Pminub, Both),
+        M::Pminuw | M::Vpminuw => (Pminuw, Both),
+        M::Pminud | M::Vpminud => (Pminud, Both),
+        M::Pmaxsb | M::Vpmaxsb => (Pmaxsb, Both),
+        M::Pmaxsw | M::Vpmaxsw => (Pmaxsw, Both),
+        M::Pmaxsd | M::Vpmaxsd => (Pmaxsd, Both),
+        M::Pmaxub | M::Vpmaxub => (Pmaxub, Both),
+        M::Pmaxuw | M::Vpmaxuw => (Pmaxuw, Both),
+        M::Pmaxud | M::Vpmaxud => (Pmaxud, Both),
+        M::Pcmpeqb | M::Vpcmpeqb => (Pcmpeqb, Both),
+        M::Pcmpeqw | M::Vpcmpeqw => (Pcmpeqw, Both),
+        M::Pcmpeqd | M::Vpcmpeqd => (Pcmpeqd, Both),
+        M::Pcmpeqq | M::Vpcmpeqq => (Pcmpeqq, Both),
+        M::Pcmpgtb | M::Vpcmpgtb => (Pcmpgtb, Both),
+        M::Pcmpgtw | M::Vpcmpgtw => (Pcmpgtw, Both),
+        M::Pcmpgtd | M::Vpcmpgtd => (Pcmpgtd, Both),
+        M::Pcmpgtq | M::Vpcmpgtq => (Pcmpgtq, Both),
+        M::Pabsb | M::Vpabsb => (Pabsb, Second),
+        M::Pabsw | M::Vpabsw => (Pabsw, Second),
+        M::Pabsd | M::Vpabsd => (Pabsd, Second),
+        M::Psignb | M::Vpsignb => (Psignb, Both),
+        M::Psignw | M::Vpsignw => (Psignw, Both),
+        M::Psignd | M::Vpsignd => (Psignd, Both),
+        M::Phaddw | M::Vphaddw => (Phaddw, Both),
+        M::Phaddd | M::Vphaddd => (Phaddd, Both),
+        M::Phaddsw | M::Vphaddsw => (Phaddsw, Both),
+        M::Phsubw | M::Vphsubw => (Phsubw, Both),
+        M::Phsubd | M::Vphsubd => (Phsubd, Both),
+        M::Phsubsw | M::Vphsubsw => (Phsubsw, Both),
+        M::Pand | M::Vpand | M::Andps | M::Vandps | M::Andpd | M::Vandpd => (Pand, Both),
+        M::Pandn | M::Vpandn | M::Andnps | M::Vandnps | M::Andnpd | M::Vandnpd => (Pandn, Both),
+        M::Por | M::Vpor | M::Orps | M::Vorps | M::Orpd | M::Vorpd => (Por, Both),
+        M::Pxor | M::Vpxor | M::Xorps | M::Vxorps | M::Xorpd | M::Vxorpd => (Pxor, Both),
+        M::Psllw | M::Vpsllw => (Psllw, Both),
+        M::Pslld | M::Vpslld => (Pslld, Both),
+        M::Psllq | M::Vpsllq => (Psllq, Both),
+        M::Psrlw | M::Vpsrlw => (Psrlw, Both),
+        M::Psrld | M::Vpsrld => (Psrld, Both),
+        M::Psrlq | M::Vpsrlq => (Psrlq, Both),
+        M::Psraw | M::Vpsraw => (Psraw, Both),
+        M::Psrad | M::Vpsrad => (Psrad, Both),
+        M::Pslldq | M::Vpslldq => (Pslldq, Both),
+        M::Psrldq | M::Vpsrldq => (Psrldq, Both),
+        M::Palignr | M::Vpalignr => (Palignr, Both),
+        M::Packsswb | M::Vpacksswb => (Packsswb, Both),
+        M::Packssdw | M::Vpackssdw => (Packssdw, Both),
+        M::Packuswb | M::Vpackuswb => (Packuswb, Both),
+        M::Packusdw | M::Vpackusdw => (Packusdw, Both),
+        M::Punpcklbw | M::Vpunpcklbw => (Punpcklbw, Both),
+        M::Punpcklwd | M::Vpunpcklwd => (Punpcklwd, Both),
+        M::Punpckldq | M::Vpunpckldq | M::Unpcklps | M::Vunpcklps => (Punpckldq, Both),
+        M::Punpcklqdq | M::Vpunpcklqdq | M::Unpcklpd | M::Vunpcklpd => (Punpcklqdq, Both),
+        M::Punpckhbw | M::Vpunpckhbw => (Punpckhbw, Both),
+        M::Punpckhwd | M::Vpunpckhwd => (Punpckhwd, Both),
+        M::Punpckhdq | M::Vpunpckhdq | M::Unpckhps | M::Vunpckhps => (Punpckhdq, Both),
+        M::Punpckhqdq | M::Vpunpckhqdq | M::Unpckhpd | M::Vunpckhpd => (Punpckhqdq, Both),
+        M::Pshufd | M::Vpshufd => (Pshufd, Second),
+        M::Pshufhw | M::Vpshufhw => (Pshufhw, Second),
+        M::Pshuflw | M::Vpshuflw | M::Pshufw => (Pshuflw, Second),
+        M::Pshufb | M::Vpshufb => (Pshufb, Both),
+        M::Shufps | M::Vshufps => (Shufps, Both),
+        M::Shufpd | M::Vshufpd => (Shufpd, Both),
+        M::Movddup | M::Vmovddup => (Movddup, Second),
+        M::Movsldup | M::Vmovsldup => (Movsldup, Second),
+        M::Movshdup | M::Vmovshdup => (Movshdup, Second),
+        M::Pblendw | M::Vpblendw => (Pblendw, Both),
+        M::Blendps | M::Vblendps | M::Vpblendd => (Blendps, Both),
+        M::Blendpd | M::Vblendpd => (Blendpd, Both),
+        M::Pmovsxbw | M::Vpmovsxbw => (Pmovsxbw, Second),
+        M::Pmovsxbd | M::Vpmovsxbd => (Pmovsxbd, Second),
+        M::Pmovsxbq | M::Vpmovsxbq => (Pmovsxbq, Second),
+        M::Pmovsxwd | M::Vpmovsxwd => (Pmovsxwd, Second),
+        M::Pmovsxwq | M::Vpmovsxwq => (Pmovsxwq, Second),
+        M::Pmovsxdq | M::Vpmovsxdq => (Pmovsxdq, Second),
+        M::Pmovzxbw | M::Vpmovzxbw => (Pmovzxbw, Second),
+        M::Pmovzxbd | M::Vpmovzxbd => (Pmovzxbd, Second),
+        M::Pmovzxbq | M::Vpmovzxbq => (Pmovzxbq, Second),
+        M::Pmovzxwd | M::Vpmovzxwd => (Pmovzxwd, Second),
+        M::Pmovzxwq | M::Vpmovzxwq => (Pmovzxwq, Second),
+        M::Pmovzxdq | M::Vpmovzxdq => (Pmovzxdq, Second),
+        M::Pclmulqdq | M::Vpclmulqdq => (Pclmulqdq, Both),
+        M::Aesenc | M::Vaesenc => (Aesenc, Both),
+        M::Aesenclast | M::Vaesenclast => (Aesenclast, Both),
+        M::Aesdec | M::Vaesdec => (Aesdec, Both),
+        M::Aesdeclast | M::Vaesdeclast => (Aesdeclast, Both),
+        M::Aesimc | M::Vaesimc => (Aesimc, Second),
+        M::Aeskeygenassist | M::Vaeskeygenassist => (Aeskeygenassist, Second),
         M::Sha1rnds4 => (Sha1rnds4, Both),
         M::Sha1nexte => (Sha1nexte, Both),
         M::Sha1msg1 => (Sha1msg1, Both),
         M::Sha1msg2 => (Sha1msg2, Both),
         M::Sha256msg1 => (Sha256msg1, Both),
         M::Sha256msg2 => (Sha256msg2, Both),
-        M::Gf2p8mulb => (Gf2p8mulb, Both),
-        M::Gf2p8affineqb => (Gf2p8affineqb, Both),
-        M::Gf2p8affineinvqb => (Gf2p8affineinvqb, Both),
+        M::Gf2p8mulb | M::Vgf2p8mulb => (Gf2p8mulb, Both),
+        M::Gf2p8affineqb | M::Vgf2p8affineqb => (Gf2p8affineqb, Both),
+        M::Gf2p8affineinvqb | M::Vgf2p8affineinvqb => (Gf2p8affineinvqb, Both),
+        M::Vpsllvd => (Psllvd, Both),
+        M::Vpsllvq => (Psllvq, Both),
+        M::Vpsrlvd => (Psrlvd, Both),
+        M::Vpsrlvq => (Psrlvq, Both),
+        M::Vpsravd => (Psravd, Both),
         _ => return None,
     })
 }
@@ -473,9 +502,9 @@ fn lift_packed_mmx(b: &mut Builder, i: &Instruction, op: PackedOp, sources: Sour
 /// Operations that read XMM0 too.
 fn three_source_operation(mnemonic: Mnemonic) -> Option<Packed3Op> {
     Some(match mnemonic {
-        Mnemonic::Pblendvb => Packed3Op::Pblendvb,
-        Mnemonic::Blendvps => Packed3Op::Blendvps,
-        Mnemonic::Blendvpd => Packed3Op::Blendvpd,
+        Mnemonic::Pblendvb | Mnemonic::Vpblendvb => Packed3Op::Pblendvb,
+        Mnemonic::Blendvps | Mnemonic::Vblendvps => Packed3Op::Blendvps,
+        Mnemonic::Blendvpd | Mnemonic::Vblendvpd => Packed3Op::Blendvpd,
         Mnemonic::Sha256rnds2 => Packed3Op::Sha256rnds2,
         _ => return None,
     })
@@ -500,64 +529,66 @@ fn float_operation(mnemonic: Mnemonic) -> Option<(FloatOp, Sources)> {
     use FloatOp::*;
     use Mnemonic as M;
     Some(match mnemonic {
-        M::Addss => (Addss, Both),
-        M::Addsd => (Addsd, Both),
-        M::Addps => (Addps, Both),
-        M::Addpd => (Addpd, Both),
-        M::Subss => (Subss, Both),
-        M::Subsd => (Subsd, Both),
-        M::Subps => (Subps, Both),
-        M::Subpd => (Subpd, Both),
-        M::Mulss => (Mulss, Both),
-        M::Mulsd => (Mulsd, Both),
-        M::Mulps => (Mulps, Both),
-        M::Mulpd => (Mulpd, Both),
-        M::Divss => (Divss, Both),
-        M::Divsd => (Divsd, Both),
-        M::Divps => (Divps, Both),
-        M::Divpd => (Divpd, Both),
-        M::Minss => (Minss, Both),
-        M::Minsd => (Minsd, Both),
-        M::Minps => (Minps, Both),
-        M::Minpd => (Minpd, Both),
-        M::Maxss => (Maxss, Both),
-        M::Maxsd => (Maxsd, Both),
-        M::Maxps => (Maxps, Both),
-        M::Maxpd => (Maxpd, Both),
-        M::Sqrtss => (Sqrtss, Both),
-        M::Sqrtsd => (Sqrtsd, Both),
-        M::Sqrtps => (Sqrtps, Second),
-        M::Sqrtpd => (Sqrtpd, Second),
-        M::Rcpss => (Rcpss, Both),
-        M::Rcpps => (Rcpps, Second),
-        M::Rsqrtss => (Rsqrtss, Both),
-        M::Rsqrtps => (Rsqrtps, Second),
-        M::Cmpss => (Cmpss, Both),
-        M::Cmpsd => (Cmpsd, Both),
-        M::Cmpps => (Cmpps, Both),
-        M::Cmppd => (Cmppd, Both),
-        M::Cvtss2sd => (Cvtss2sd, Both),
-        M::Cvtsd2ss => (Cvtsd2ss, Both),
-        M::Cvtps2pd => (Cvtps2pd, Second),
-        M::Cvtpd2ps => (Cvtpd2ps, Second),
-        M::Cvtdq2ps => (Cvtdq2ps, Second),
-        M::Cvtdq2pd => (Cvtdq2pd, Second),
-        M::Cvtps2dq => (Cvtps2dq, Second),
-        M::Cvttps2dq => (Cvttps2dq, Second),
-        M::Cvtpd2dq => (Cvtpd2dq, Second),
-        M::Cvttpd2dq => (Cvttpd2dq, Second),
-        M::Roundss => (Roundss, Both),
-        M::Roundsd => (Roundsd, Both),
-        M::Roundps => (Roundps, Second),
-        M::Roundpd => (Roundpd, Second),
-        M::Dpps => (Dpps, Both),
-        M::Dppd => (Dppd, Both),
-        M::Haddps => (Haddps, Both),
-        M::Haddpd => (Haddpd, Both),
-        M::Hsubps => (Hsubps, Both),
-        M::Hsubpd => (Hsubpd, Both),
-        M::Addsubps => (Addsubps, Both),
-        M::Addsubpd => (Addsubpd, Both),
+        M::Addss | M::Vaddss => (Addss, Both),
+        M::Addsd | M::Vaddsd => (Addsd, Both),
+        M::Addps | M::Vaddps => (Addps, Both),
+        M::Addpd | M::Vaddpd => (Addpd, Both),
+        M::Subss | M::Vsubss => (Subss, Both),
+        M::Subsd | M::Vsubsd => (Subsd, Both),
+        M::Subps | M::Vsubps => (Subps, Both),
+        M::Subpd | M::Vsubpd => (Subpd, Both),
+        M::Mulss | M::Vmulss => (Mulss, Both),
+        M::Mulsd | M::Vmulsd => (Mulsd, Both),
+        M::Mulps | M::Vmulps => (Mulps, Both),
+        M::Mulpd | M::Vmulpd => (Mulpd, Both),
+        M::Divss | M::Vdivss => (Divss, Both),
+        M::Divsd | M::Vdivsd => (Divsd, Both),
+        M::Divps | M::Vdivps => (Divps, Both),
+        M::Divpd | M::Vdivpd => (Divpd, Both),
+        M::Minss | M::Vminss => (Minss, Both),
+        M::Minsd | M::Vminsd => (Minsd, Both),
+        M::Minps | M::Vminps => (Minps, Both),
+        M::Minpd | M::Vminpd => (Minpd, Both),
+        M::Maxss | M::Vmaxss => (Maxss, Both),
+        M::Maxsd | M::Vmaxsd => (Maxsd, Both),
+        M::Maxps | M::Vmaxps => (Maxps, Both),
+        M::Maxpd | M::Vmaxpd => (Maxpd, Both),
+        M::Sqrtss | M::Vsqrtss => (Sqrtss, Both),
+        M::Sqrtsd | M::Vsqrtsd => (Sqrtsd, Both),
+        M::Sqrtps | M::Vsqrtps => (Sqrtps, Second),
+        M::Sqrtpd | M::Vsqrtpd => (Sqrtpd, Second),
+        M::Rcpss | M::Vrcpss => (Rcpss, Both),
+        M::Rcpps | M::Vrcpps => (Rcpps, Second),
+        M::Rsqrtss | M::Vrsqrtss => (Rsqrtss, Both),
+        M::Rsqrtps | M::Vrsqrtps => (Rsqrtps, Second),
+        M::Cmpss | M::Vcmpss => (Cmpss, Both),
+        M::Cmpsd | M::Vcmpsd => (Cmpsd, Both),
+        M::Cmpps | M::Vcmpps => (Cmpps, Both),
+        M::Cmppd | M::Vcmppd => (Cmppd, Both),
+        M::Cvtss2sd | M::Vcvtss2sd => (Cvtss2sd, Both),
+        M::Cvtsd2ss | M::Vcvtsd2ss => (Cvtsd2ss, Both),
+        M::Cvtps2pd | M::Vcvtps2pd => (Cvtps2pd, Second),
+        M::Cvtpd2ps | M::Vcvtpd2ps => (Cvtpd2ps, Second),
+        M::Cvtdq2ps | M::Vcvtdq2ps => (Cvtdq2ps, Second),
+        M::Cvtdq2pd | M::Vcvtdq2pd => (Cvtdq2pd, Second),
+        M::Cvtps2dq | M::Vcvtps2dq => (Cvtps2dq, Second),
+        M::Cvttps2dq | M::Vcvttps2dq => (Cvttps2dq, Second),
+        M::Cvtpd2dq | M::Vcvtpd2dq => (Cvtpd2dq, Second),
+        M::Cvttpd2dq | M::Vcvttpd2dq => (Cvttpd2dq, Second),
+        M::Roundss | M::Vroundss => (Roundss, Both),
+        M::Roundsd | M::Vroundsd => (Roundsd, Both),
+        M::Roundps | M::Vroundps => (Roundps, Second),
+        M::Roundpd | M::Vroundpd => (Roundpd, Second),
+        M::Dpps | M::Vdpps => (Dpps, Both),
+        M::Dppd | M::Vdppd => (Dppd, Both),
+        M::Haddps | M::Vhaddps => (Haddps, Both),
+        M::Haddpd | M::Vhaddpd => (Haddpd, Both),
+        M::Hsubps | M::Vhsubps => (Hsubps, Both),
+        M::Hsubpd | M::Vhsubpd => (Hsubpd, Both),
+        M::Addsubps | M::Vaddsubps => (Addsubps, Both),
+        M::Addsubpd | M::Vaddsubpd => (Addsubpd, Both),
+        M::Vcvtph2ps => (Vcvtph2ps, Second),
+        M::Vcvtps2ph => (Vcvtps2ph, Second),
         _ => return None,
     })
 }
@@ -640,35 +671,52 @@ fn lift_float(b: &mut Builder, i: &Instruction, op: FloatOp, sources: Sources) {
     });
 }
 
-/// Comparisons into flags, and conversions from and to general and MMX registers.
-fn lift_conversion(b: &mut Builder, i: &Instruction) -> bool {
+/// Comparisons into flags, and conversions from and to general and MMX registers. In VEX encodings the
+/// source of a conversion from a general register is operand 2.
+fn conversion(i: &Instruction) -> Option<FloatOp> {
     use Mnemonic as M;
     // The wide operation where a general register or its replacement in memory has 64 bits.
     let wide =
         |narrow: FloatOp, wide: FloatOp, bytes: usize| if bytes == 8 { wide } else { narrow };
-    let bytes_of_op1 = match i.op1_kind() {
+    let last = i.op_count().saturating_sub(1);
+    let bytes_of_source = match i.op_kind(last) {
         OpKind::Memory => i.memory_size().size(),
-        _ => i.op1_register().size(),
+        _ => i.op_register(last).size(),
     };
     let bytes_of_op0 = i.op0_register().size();
-    let op = match i.mnemonic() {
-        M::Comiss => FloatOp::Comiss,
-        M::Comisd => FloatOp::Comisd,
-        M::Ucomiss => FloatOp::Ucomiss,
-        M::Ucomisd => FloatOp::Ucomisd,
-        M::Cvtsi2ss => wide(FloatOp::Cvtsi2ss32, FloatOp::Cvtsi2ss64, bytes_of_op1),
-        M::Cvtsi2sd => wide(FloatOp::Cvtsi2sd32, FloatOp::Cvtsi2sd64, bytes_of_op1),
-        M::Cvtss2si => wide(FloatOp::Cvtss2si32, FloatOp::Cvtss2si64, bytes_of_op0),
-        M::Cvtsd2si => wide(FloatOp::Cvtsd2si32, FloatOp::Cvtsd2si64, bytes_of_op0),
-        M::Cvttss2si => wide(FloatOp::Cvttss2si32, FloatOp::Cvttss2si64, bytes_of_op0),
-        M::Cvttsd2si => wide(FloatOp::Cvttsd2si32, FloatOp::Cvttsd2si64, bytes_of_op0),
+    Some(match i.mnemonic() {
+        M::Comiss | M::Vcomiss => FloatOp::Comiss,
+        M::Comisd | M::Vcomisd => FloatOp::Comisd,
+        M::Ucomiss | M::Vucomiss => FloatOp::Ucomiss,
+        M::Ucomisd | M::Vucomisd => FloatOp::Ucomisd,
+        M::Cvtsi2ss | M::Vcvtsi2ss => {
+            wide(FloatOp::Cvtsi2ss32, FloatOp::Cvtsi2ss64, bytes_of_source)
+        }
+        M::Cvtsi2sd | M::Vcvtsi2sd => {
+            wide(FloatOp::Cvtsi2sd32, FloatOp::Cvtsi2sd64, bytes_of_source)
+        }
+        M::Cvtss2si | M::Vcvtss2si => wide(FloatOp::Cvtss2si32, FloatOp::Cvtss2si64, bytes_of_op0),
+        M::Cvtsd2si | M::Vcvtsd2si => wide(FloatOp::Cvtsd2si32, FloatOp::Cvtsd2si64, bytes_of_op0),
+        M::Cvttss2si | M::Vcvttss2si => {
+            wide(FloatOp::Cvttss2si32, FloatOp::Cvttss2si64, bytes_of_op0)
+        }
+        M::Cvttsd2si | M::Vcvttsd2si => {
+            wide(FloatOp::Cvttsd2si32, FloatOp::Cvttsd2si64, bytes_of_op0)
+        }
         M::Cvtpi2ps => FloatOp::Cvtpi2ps,
         M::Cvtpi2pd => FloatOp::Cvtpi2pd,
         M::Cvtps2pi => FloatOp::Cvtps2pi,
         M::Cvttps2pi => FloatOp::Cvttps2pi,
         M::Cvtpd2pi => FloatOp::Cvtpd2pi,
         M::Cvttpd2pi => FloatOp::Cvttpd2pi,
-        _ => return false,
+        _ => return None,
+    })
+}
+
+fn lift_conversion(b: &mut Builder, i: &Instruction) -> bool {
+    use Mnemonic as M;
+    let Some(op) = conversion(i) else {
+        return false;
     };
     if !b.sse_usable() {
         return true;
@@ -750,10 +798,10 @@ fn source_or_mmx(b: &mut Builder, i: &Instruction) -> VReg {
 
 fn insertion(mnemonic: Mnemonic) -> Option<PackedOp> {
     Some(match mnemonic {
-        Mnemonic::Pinsrb => PackedOp::Pinsrb,
-        Mnemonic::Pinsrw => PackedOp::Pinsrw,
-        Mnemonic::Pinsrd => PackedOp::Pinsrd,
-        Mnemonic::Pinsrq => PackedOp::Pinsrq,
+        Mnemonic::Pinsrb | Mnemonic::Vpinsrb => PackedOp::Pinsrb,
+        Mnemonic::Pinsrw | Mnemonic::Vpinsrw => PackedOp::Pinsrw,
+        Mnemonic::Pinsrd | Mnemonic::Vpinsrd => PackedOp::Pinsrd,
+        Mnemonic::Pinsrq | Mnemonic::Vpinsrq => PackedOp::Pinsrq,
         _ => return None,
     })
 }
@@ -791,13 +839,15 @@ fn lift_insertion(b: &mut Builder, i: &Instruction, op: PackedOp) {
 /// Operations whose result is an integer; the size is that of what goes to memory.
 fn extraction(mnemonic: Mnemonic) -> Option<(PackedOp, Size)> {
     Some(match mnemonic {
-        Mnemonic::Pextrb => (PackedOp::Pextrb, Size::B1),
-        Mnemonic::Pextrw => (PackedOp::Pextrw, Size::B2),
-        Mnemonic::Pextrd | Mnemonic::Extractps => (PackedOp::Pextrd, Size::B4),
-        Mnemonic::Pextrq => (PackedOp::Pextrq, Size::B8),
-        Mnemonic::Pmovmskb => (PackedOp::Pmovmskb, Size::B4),
-        Mnemonic::Movmskps => (PackedOp::Movmskps, Size::B4),
-        Mnemonic::Movmskpd => (PackedOp::Movmskpd, Size::B4),
+        Mnemonic::Pextrb | Mnemonic::Vpextrb => (PackedOp::Pextrb, Size::B1),
+        Mnemonic::Pextrw | Mnemonic::Vpextrw => (PackedOp::Pextrw, Size::B2),
+        Mnemonic::Pextrd | Mnemonic::Vpextrd | Mnemonic::Extractps | Mnemonic::Vextractps => {
+            (PackedOp::Pextrd, Size::B4)
+        }
+        Mnemonic::Pextrq | Mnemonic::Vpextrq => (PackedOp::Pextrq, Size::B8),
+        Mnemonic::Pmovmskb | Mnemonic::Vpmovmskb => (PackedOp::Pmovmskb, Size::B4),
+        Mnemonic::Movmskps | Mnemonic::Vmovmskps => (PackedOp::Movmskps, Size::B4),
+        Mnemonic::Movmskpd | Mnemonic::Vmovmskpd => (PackedOp::Movmskpd, Size::B4),
         _ => return None,
     })
 }
@@ -1007,24 +1057,9 @@ fn lift_other(b: &mut Builder, i: &Instruction) -> bool {
             let memory = b.memory(i, size.bytes().into(), true);
             b.store(size, Builder::gpr(i.op1_register()), memory);
         }
-        Ldmxcsr => {
+        Ldmxcsr | Stmxcsr => {
             if b.sse_usable() {
-                let memory = b.memory(i, 4, false);
-                b.load(Size::B4, Reg::T0, memory);
-                b.push(Uop {
-                    a: Reg::T0,
-                    ..Uop::new(Op::Ldmxcsr)
-                });
-            }
-        }
-        Stmxcsr => {
-            if b.sse_usable() {
-                b.push(Uop {
-                    dst: Reg::T0,
-                    ..Uop::new(Op::Stmxcsr)
-                });
-                let memory = b.memory(i, 4, true);
-                b.store(Size::B4, Reg::T0, memory);
+                lift_mxcsr(b, i);
             }
         }
         Ptest => {
@@ -1068,12 +1103,40 @@ fn lift_other(b: &mut Builder, i: &Instruction) -> bool {
     true
 }
 
+/// LDMXCSR and STMXCSR. Memory is the destination of the latter.
+fn lift_mxcsr(b: &mut Builder, i: &Instruction) {
+    if matches!(i.mnemonic(), Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr) {
+        let memory = b.memory(i, 4, false);
+        b.load(Size::B4, Reg::T0, memory);
+        b.push(Uop {
+            a: Reg::T0,
+            ..Uop::new(Op::Ldmxcsr)
+        });
+    } else {
+        b.push(Uop {
+            dst: Reg::T0,
+            ..Uop::new(Op::Stmxcsr)
+        });
+        let memory = b.memory(i, 4, true);
+        b.store(Size::B4, Reg::T0, memory);
+    }
+}
+
 fn lift_string_comparison(b: &mut Builder, i: &Instruction) {
     use Mnemonic::*;
     let second = source(b, i, 1);
-    let explicit = !matches!(i.mnemonic(), Pcmpistri | Pcmpistrm);
-    let mask = matches!(i.mnemonic(), Pcmpestrm | Pcmpestrm64 | Pcmpistrm);
-    let wide = matches!(i.mnemonic(), Pcmpestri64 | Pcmpestrm64);
+    let explicit = !matches!(
+        i.mnemonic(),
+        Pcmpistri | Pcmpistrm | Vpcmpistri | Vpcmpistrm
+    );
+    let mask = matches!(
+        i.mnemonic(),
+        Pcmpestrm | Pcmpestrm64 | Pcmpistrm | Vpcmpestrm | Vpcmpestrm64 | Vpcmpistrm
+    );
+    let wide = matches!(
+        i.mnemonic(),
+        Pcmpestri64 | Pcmpestrm64 | Vpcmpestri64 | Vpcmpestrm64
+    );
     let y = u8::from(explicit) | u8::from(mask) << 1 | u8::from(wide) << 2;
     b.push(Uop {
         a: v(xmm(i.op0_register())),

@@ -29,6 +29,9 @@ pub(super) fn lift(b: &mut Builder, i: &Instruction) -> bool {
     if let Some((store, format)) = image(b, i.code()) {
         if b.x87_usable() {
             let bytes = i.memory_size().size() as u32;
+            if !store {
+                check_pending(b);
+            }
             let memory = b.memory(i, bytes, store);
             let op = if store {
                 Op::X87StoreImage
@@ -112,9 +115,21 @@ fn stack_register(i: &Instruction) -> i32 {
         .unwrap_or(0)
 }
 
+/// An exception that is pending comes before whatever the operand's segment raises, as it comes before
+/// a page fault. In 64-bit mode nothing is checked before the micro-op of the instruction itself, which
+/// looks for pending exceptions first.
+fn check_pending(b: &mut Builder) {
+    if !b.is64() {
+        b.push(Uop::new(Op::MmxEnter));
+    }
+}
+
 fn with_memory(b: &mut Builder, i: &Instruction, op: X87Op) {
     let bytes = i.memory_size().size() as u32;
     let store = op.is_store();
+    if !matches!(op, X87Op::Fnstcw | X87Op::Fnstsw) {
+        check_pending(b);
+    }
     let mut memory = b.memory(i, bytes, store);
     if i32::try_from(memory.displacement).is_err() {
         // Relative to RIP, and the block's start counts.

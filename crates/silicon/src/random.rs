@@ -1,4 +1,4 @@
-//! Operands worth trying, from a fixed seed.
+//! Values worth trying, from a seed.
 
 /// How many operands to try where a test says `base`: times `SILICON_FACTOR`, if that is set.
 pub fn rounds(base: u64) -> u64 {
@@ -11,10 +11,12 @@ pub fn rounds(base: u64) -> u64 {
 pub struct Random(u64);
 
 impl Random {
+    /// With this seed.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
+    /// Any number.
     pub fn u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -23,18 +25,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Any number.
     pub fn u128(&mut self) -> u128 {
         u128::from(self.u64()) << 64 | u128::from(self.u64())
     }
 
+    /// Any number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.u64() % limit
     }
 
+    /// One of these.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 
+    /// `true` once in so many times.
     pub fn chance(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
     }
@@ -81,14 +87,17 @@ impl Random {
         sign | exponent << fraction_bits | fraction
     }
 
+    /// A half, edge cases often.
     pub fn f16(&mut self) -> u16 {
         self.float(5, 10) as u16
     }
 
+    /// A single, edge cases often.
     pub fn f32(&mut self) -> u32 {
         self.float(8, 23) as u32
     }
 
+    /// A double, edge cases often.
     pub fn f64(&mut self) -> u64 {
         if self.chance(8) {
             // Around the limits of integers, and exact singles.
@@ -113,6 +122,7 @@ impl Random {
         near ^ self.below(2) << 63
     }
 
+    /// A single close to another one.
     pub fn f32_near(&mut self, other: u32) -> u32 {
         let near = other.wrapping_add(self.below(9) as u32).wrapping_sub(4);
         near ^ (self.below(2) as u32) << 31
