@@ -174,12 +174,14 @@ impl Way for Signal {
         // SAFETY: the handler touches atomics only; plain calls otherwise.
         unsafe {
             libc::signal(signal, on_signal as *const () as usize);
-            if self.receiving == Receiving::Blocked {
-                // Blocked receivers take it with sigsuspend.
-                let mut set = std::mem::zeroed();
-                libc::sigaddset(&mut set, signal);
-                libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
-            }
+            // Blocked receivers take it with sigsuspend.
+            let how = match self.receiving {
+                Receiving::Blocked => libc::SIG_BLOCK,
+                _ => libc::SIG_UNBLOCK,
+            };
+            let mut set = std::mem::zeroed();
+            libc::sigaddset(&mut set, signal);
+            libc::pthread_sigmask(how, &set, ptr::null_mut());
             self.thread.store(libc::gettid(), SeqCst);
         }
     }
@@ -335,6 +337,9 @@ impl Way for Word {
 
 // ---- measuring ----
 
+/// The rounds of each way are spread over so many passes.
+const PASSES: usize = 10;
+
 /// Keeps a thread on one processor, if there are two.
 fn pin(cpu: usize) {
     // SAFETY: an empty set is valid; the processor's number is small.
@@ -345,6 +350,7 @@ fn pin(cpu: usize) {
     }
 }
 
+#[derive(Default)]
 struct Result {
     one_way: Vec<u64>,
     round_trip: Vec<u64>,
@@ -406,10 +412,6 @@ fn main() {
     });
     let scale = ticks_per_microsecond();
     let backend = uintr::Backend::Auto.resolve().unwrap();
-    println!("backend {backend:?}, {rounds} rounds, microseconds");
-    println!();
-    println!("| receiver | way | one way, median | p99 | round trip, median | p99 |");
-    println!("|---|---|---|---|---|---|");
     let user_interrupt = |receiving| -> Box<dyn Fn() -> Box<dyn Way>> {
         Box::new(move || {
             Box::new(UserInterrupt {
@@ -490,12 +492,24 @@ fn main() {
         ),
         ("blocked", "futex", Blocked, word(Blocked)),
     ];
-    for (receiver, way, receiving, make) in ways {
-        let settle = match receiving {
-            Blocked => Duration::from_micros(30),
-            _ => Duration::from_micros(2),
-        };
-        let mut result = measure(rounds, settle, &*make);
+    // In turns, so that a restless computer is so for all of them.
+    let mut results: Vec<Result> = ways.iter().map(|_| Result::default()).collect();
+    for _ in 0..PASSES {
+        for ((_, _, receiving, make), result) in ways.iter().zip(&mut results) {
+            let settle = match receiving {
+                Blocked => Duration::from_micros(30),
+                _ => Duration::from_micros(2),
+            };
+            let pass = measure(rounds.div_ceil(PASSES), settle, &**make);
+            result.one_way.extend(pass.one_way);
+            result.round_trip.extend(pass.round_trip);
+        }
+    }
+    println!("backend {backend:?}, {rounds} rounds, microseconds");
+    println!();
+    println!("| receiver | way | one way, median | p99 | round trip, median | p99 |");
+    println!("|---|---|---|---|---|---|");
+    for ((receiver, way, ..), result) in ways.iter().zip(&mut results) {
         result.one_way.sort_unstable();
         result.round_trip.sort_unstable();
         let column = |sorted: &[u64], percent| percentile(sorted, percent) as f64 / scale;

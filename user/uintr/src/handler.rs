@@ -264,7 +264,7 @@ impl Event {
             if !vectors.is_empty() {
                 return Some(vectors);
             }
-            if !crate::software::sleep(&self.changes, changes, deadline) {
+            if !crate::software::sleep(&self.changes, changes, libc::FUTEX_PRIVATE_FLAG, deadline) {
                 return None;
             }
         }
@@ -281,7 +281,7 @@ unsafe impl Handler for Event {
                 libc::syscall(
                     libc::SYS_futex,
                     self.changes.as_ptr(),
-                    libc::FUTEX_WAKE,
+                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
                     libc::c_int::MAX,
                 );
             }

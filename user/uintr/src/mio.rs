@@ -1,4 +1,4 @@
-//! [`EventFd`](crate::handler::EventFd) as a source of mio events.
+//! [`EventFd`] as a source of mio events.
 
 use crate::handler::EventFd;
 use mio::event::Source;

@@ -254,7 +254,7 @@ impl Receiver {
                     Carrier::Software(page) => {
                         patient = page
                             .upid()
-                            .block(|word, expected| software::sleep(word, expected, deadline));
+                            .block(|word, expected| page.sleep(word, expected, deadline));
                     }
                 }
             };

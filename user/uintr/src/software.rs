@@ -20,7 +20,7 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,16 @@ const _: () = assert!(size_of::<Shared>() <= SIZE && align_of::<Shared>() <= SIZ
 pub(crate) struct Page {
     shared: NonNull<Shared>,
     file: OwnedFd,
+    /// Somebody may have it mapped elsewhere, so that the futex is a shared one. Until then it is private to the process,
+    /// which the kernel finds faster. Set by the receiver's thread, before it next stores a mode.
+    exported: AtomicBool,
+    /// [`FORKS`] when it was mapped.
+    forks: u32,
 }
+
+/// How many forks lie between this process and the one in which the program started: a child cannot reach its parent's
+/// private futexes.
+static FORKS: AtomicU32 = AtomicU32::new(0);
 
 // SAFETY: the mapping belongs to the process, lives as long as the `Page`, and consists of atomics.
 unsafe impl Send for Page {}
@@ -111,6 +120,7 @@ impl Page {
             }
         }
         let page = Page::map(file)?;
+        page.exported.store(true, Relaxed);
         match page.shared().magic.load(Relaxed) {
             MAGIC => Ok(page),
             _ => Err(Error::NotUintrFd),
@@ -130,7 +140,12 @@ impl Page {
             )
         };
         match NonNull::new(address.cast()) {
-            Some(shared) if address != libc::MAP_FAILED => Ok(Page { shared, file }),
+            Some(shared) if address != libc::MAP_FAILED => Ok(Page {
+                shared,
+                file,
+                exported: AtomicBool::new(false),
+                forks: FORKS.load(Relaxed),
+            }),
             _ => Err(Error::last("mmap")),
         }
     }
@@ -144,8 +159,27 @@ impl Page {
         &self.shared().upid
     }
 
+    /// For the futex in the page: whether it is a private one.
+    fn futex_flag(&self) -> libc::c_int {
+        match self.exported.load(Relaxed) {
+            true => 0,
+            false => libc::FUTEX_PRIVATE_FLAG,
+        }
+    }
+
+    /// Sleeps on a word of the page, as [`sleep`].
+    pub(crate) fn sleep(
+        &self,
+        word: &AtomicWord,
+        expected: u32,
+        deadline: Option<Instant>,
+    ) -> bool {
+        sleep(word, expected, self.futex_flag(), deadline)
+    }
+
     /// A descriptor that stands for this vector.
     pub(crate) fn descriptor(&self, vector: Vector) -> Result<OwnedFd, Error> {
+        self.exported.store(true, Release);
         // A description of its own, because the vector is its offset.
         let path = format!("/proc/self/fd/{}\0", self.file.as_raw_fd());
         // SAFETY: the path ends with a NUL; a new descriptor or -1.
@@ -294,9 +328,15 @@ impl Notify for Target {
 
     #[cold]
     fn wake(&self, word: &AtomicWord) {
+        // Whoever saw the receiver asleep sees what kind of futex it sleeps on.
+        let operation = libc::FUTEX_WAKE | self.page.futex_flag();
         // SAFETY: FUTEX_WAKE reads nothing; the word is mapped.
         unsafe {
-            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1);
+            libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1);
+        }
+        if self.page.forks != FORKS.load(Relaxed) {
+            // We have inherited the sender, and perhaps the futex is private to our parent. A signal ends the sleep too.
+            self.interrupt();
         }
     }
 }
@@ -368,8 +408,13 @@ fn namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
 }
 
-/// Sleeps while `*word == expected`; `false` when the deadline is over.
-pub(crate) fn sleep(word: &AtomicWord, expected: u32, deadline: Option<Instant>) -> bool {
+/// Sleeps while `*word == expected`, on a futex with this flag; `false` when the deadline is over.
+pub(crate) fn sleep(
+    word: &AtomicWord,
+    expected: u32,
+    flag: libc::c_int,
+    deadline: Option<Instant>,
+) -> bool {
     let timeout = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
         None => None,
         Some(None | Some(Duration::ZERO)) => return false,
@@ -383,7 +428,7 @@ pub(crate) fn sleep(word: &AtomicWord, expected: u32, deadline: Option<Instant>)
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
-            libc::FUTEX_WAIT,
+            libc::FUTEX_WAIT | flag,
             expected,
             timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
         );
@@ -466,6 +511,7 @@ pub(crate) fn watch_forks() {
 }
 
 unsafe extern "C" fn forked() {
+    FORKS.fetch_add(1, Relaxed);
     crate::thread::forked();
 }
 

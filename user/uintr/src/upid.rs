@@ -279,8 +279,9 @@ impl Upid {
             // the new epoch must not believe that it can wake this sleep, and mark the epoch for having done so.
             self.store_mode(Mode::Masked, Release);
             self.next_epoch();
-            if !slept {
-                return self.is_pending();
+            let pending = self.is_pending();
+            if pending || !slept {
+                return pending;
             }
         }
     }

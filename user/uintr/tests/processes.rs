@@ -40,6 +40,7 @@ fn processes_interrupt_each_other() {
     a_child_interrupts_its_parent(true);
     a_child_interrupts_its_parent(false);
     a_forked_child_is_no_receiver();
+    a_forked_child_wakes_its_parent();
     a_receiver_that_was_killed_is_gone();
 }
 
@@ -105,6 +106,29 @@ fn a_forked_child_is_no_receiver() {
     let before = counts.total();
     sender.send();
     while counts.total() == before {}
+}
+
+/// A sender that was made before the fork finds the parent asleep, or falling asleep.
+fn a_forked_child_wakes_its_parent() {
+    let counts = Arc::new(Counts::new());
+    let receiver = Receiver::new(counts.clone()).unwrap();
+    let sender = receiver.sender(Vector::MAX).unwrap();
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let pid = child(|| {
+        for round in 0..ROUNDS {
+            theirs.read_exact(&mut [0]).unwrap();
+            (0..round * 50).for_each(|_| std::hint::spin_loop());
+            sender.send();
+        }
+        0
+    });
+    for round in 1..=ROUNDS {
+        ours.write_all(b"a").unwrap();
+        while counts.total() < round {
+            receiver.wait(None);
+        }
+    }
+    assert_eq!(status_of(pid), 0);
 }
 
 /// SIGKILL leaves the receiver no time to say goodbye.
