@@ -116,6 +116,8 @@ pub fn test() -> Outcome {
         "--",
         "--test-threads=1",
     ])?;
+    // Its adapters for other crates are features.
+    cargo_run(["test", "--package", "uintr", "--all-features"])?;
     let mut doc = cargo();
     doc.args(["doc", "--workspace", "--no-deps"]).env(
         "RUSTDOCFLAGS",
@@ -156,7 +158,18 @@ pub fn soak() -> Outcome {
             "--",
             "--include-ignored",
         ])
-        .env("SILICON_FACTOR", "20"))
+        .env("SILICON_FACTOR", "20"))?;
+    // The Rust library's protocol, with every interleaving of small cases.
+    run(cargo()
+        .args([
+            "test",
+            "--release",
+            "--package",
+            "uintr",
+            "--no-default-features",
+        ])
+        .args(["--test", "model"])
+        .env("RUSTFLAGS", "--cfg uintr_model"))
 }
 
 /// `cargo xtask soak silicon [OPTIONS]`.
