@@ -4,10 +4,16 @@ mod support;
 
 use support::*;
 
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["run"],
     &["boot"],
+    &["stat"],
+    &["machine"],
+    &["machine", "list"],
+    &["machine", "show"],
+    &["machine", "check"],
+    &["machine", "diff"],
     &["guest"],
     &["guest", "build"],
     &["guest", "list"],
