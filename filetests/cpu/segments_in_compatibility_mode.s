@@ -37,12 +37,9 @@
 .set HIGH, (FREE_SELECTOR + 40) | 3
 
 .macro access what, instruction:vararg
-    mov ebp, offset \what
-    mov dword ptr [resume_at + USER], offset 772f + USER
-    mov dword ptr [fault_vector + USER], -1
+    try_user32 \what
     \instruction
-772:
-    call note
+    tried_user32
 .endm
 
 # A descriptor with base DATA + USER; the rest is VALUE.
@@ -120,41 +117,15 @@ user32:
 1:  mov ss, ebx
     xchg edx, esp
     mov ebp, offset t19
-    call note
+    call note_user32
     mov [after + USER], edx
     jmp USER_CS:user64 + USER
 
-# Appends the outcome of what EBP is about; the 64-bit code prints.
-note:
-    push eax
-    push ecx
-    mov ecx, [outcomes_end + USER]
-    mov [ecx + USER], ebp
-    mov eax, [fault_vector + USER]
-    mov [ecx + 4 + USER], eax
-    mov eax, [fault_error + USER]
-    mov [ecx + 8 + USER], eax
-    add dword ptr [outcomes_end + USER], 12
-    pop ecx
-    pop eax
-    mov dword ptr [resume_at + USER], 0
-    ret
 .code64
 
 user64:
-    lea rbx, [rip + outcomes]
-1:  mov edi, [rbx]
-    test edi, edi
-    jz 2f
-    add rdi, USER
-    call print_string
-    print ": "
-    mov edi, [rbx + 4]
-    mov esi, [rbx + 8]
-    call print_outcome32
-    add rbx, 12
-    jmp 1b
-2:  show "ESP then", [rip + after]
+    print_noted
+    show "ESP then", [rip + after]
     leave_user
 
 .section .rodata
@@ -181,9 +152,7 @@ t19: .asciz "the fifth PUSH into 16 bytes"
 .data
 .balign 8
 after: .quad 0
-outcomes_end: .quad outcomes
 # Expand-down segments reach 64 KiB up from here.
 data: .fill 64, 1, 0
 .bss
-outcomes: .skip 12 * 32
     .skip 0x10000

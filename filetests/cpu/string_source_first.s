@@ -14,12 +14,9 @@
 .include "runtime.inc"
 
 .macro access what, instruction:vararg
-    mov ebp, offset \what
-    mov dword ptr [resume_at + USER], offset 772f + USER
-    mov dword ptr [fault_vector + USER], -1
+    try_user32 \what
     \instruction
-772:
-    call note
+    tried_user32
 .endm
 
 main:
@@ -39,41 +36,13 @@ user32:
     access t4, cmpsb
     jmp USER_CS:user64 + USER
 
-# Appends the outcome of what EBP is about; the 64-bit code prints.
-note:
-    push eax
-    push ecx
-    mov ecx, [outcomes_end + USER]
-    mov [ecx + USER], ebp
-    mov eax, [fault_vector + USER]
-    mov [ecx + 4 + USER], eax
-    mov eax, [fault_error + USER]
-    mov [ecx + 8 + USER], eax
-    add dword ptr [outcomes_end + USER], 12
-    pop ecx
-    pop eax
-    mov dword ptr [resume_at + USER], 0
-    ret
 .code64
 
 user64:
-    lea rbx, [rip + outcomes]
-1:  mov edi, [rbx]
-    test edi, edi
-    jz 2f
-    add rdi, USER
-    call print_string
-    print ": "
-    mov edi, [rbx + 4]
-    mov esi, [rbx + 8]
-    call print_outcome32
-    add rbx, 12
-    jmp 1b
-2:  leave_user
+    print_noted
+    leave_user
 
 .data
-outcomes_end: .long outcomes
-outcomes: .fill 3 * 16, 4, 0
 data: .quad 0
 t1: .asciz "MOVSB, source not present, destination null"
 t2: .asciz "CMPSB"

@@ -73,6 +73,45 @@ leave_user_mode:
     popfq
     ret
 
+# Appends the outcome of what EBP is about. In 32-bit user code, which cannot print.
+.code32
+.globl note_user32
+note_user32:
+    push eax
+    push ecx
+    mov ecx, [noted_end + USER]
+    mov [ecx + USER], ebp
+    mov eax, [fault_vector + USER]
+    mov [ecx + 4 + USER], eax
+    mov eax, [fault_error + USER]
+    mov [ecx + 8 + USER], eax
+    add dword ptr [noted_end + USER], 12
+    pop ecx
+    pop eax
+    mov dword ptr [resume_at + USER], 0
+    ret
+.code64
+
+.globl print_noted_outcomes
+print_noted_outcomes:
+    lea rbx, [rip + noted]
+1:  mov edi, [rbx]
+    test edi, edi
+    jz 2f
+    add rdi, USER
+    call print_string
+    print ": "
+    mov edi, [rbx + 4]
+    mov esi, [rbx + 8]
+    call print_outcome32
+    add rbx, 12
+    jmp 1b
+2:  ret
+
+.data
+.balign 8
+noted_end: .quad noted
+
 .bss
 .balign 8
 kernel_rsp: .skip 8 * CPUS_MAX
@@ -81,3 +120,6 @@ kernel_rsp: .skip 8 * CPUS_MAX
 user_rsp: .skip 8
 user_rflags: .skip 8
 user_rip: .skip 8
+.balign 8
+# Text, vector, error code of each outcome; a text of zero ends them.
+noted: .skip 12 * 33
