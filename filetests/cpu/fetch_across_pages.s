@@ -8,6 +8,7 @@
 #   another second page: 0x66552211
 #   changed in the second page: 0x88772211
 #   changed in the first page: 0x8877ff11
+#   second page at address 0: 0xaa99ff11
 #   #PF(0x10)
 #     CR2: yes
 #     RIP: yes
@@ -15,6 +16,8 @@
 #     CR2: yes
 #     RIP: yes
 #   brought by the handler: 0x4433ff11
+#   RET in its place leaves EAX: 0x7
+#   vector: 0xffffffffffffffff
 #   [exit 0]
 
 .include "runtime.inc"
@@ -44,6 +47,13 @@ main:
     mov byte ptr [rip + page_a + 0xfff], 0xff
     call rbx
     show "changed in the first page", rax
+    # The second page at the very beginning of memory.
+    xor ecx, ecx
+    mov word ptr [rcx], 0xaa99
+    mov byte ptr [rcx + 2], 0xc3
+    map_page PLAY + 0x1000, 0, P | W
+    call rbx
+    show "second page at address 0", rax
     # The second page goes.
     map_page PLAY + 0x1000, page_c, 0
     mov rbp, rsp
@@ -64,6 +74,18 @@ main:
     on_interrupt 14, bring
     call rbx
     show "brought by the handler", rax
+    # What no longer reaches there does not need the second page.
+    on_interrupt 14, 0
+    map_page PLAY + 0x1000, page_c, 0
+    mov byte ptr [rip + page_a + 0xffd], 0xc3
+    mov eax, 7
+    mov rbp, rsp
+    try
+    call rbx
+    tried_silently
+    mov rsp, rbp
+    show "RET in its place leaves EAX", rax
+    show "vector", [rip + fault_vector]
     ret
 
 particulars:

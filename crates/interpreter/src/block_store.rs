@@ -1,11 +1,9 @@
 //! Translated code.
 
 use ring3_arch::Fault;
-use ring3_cpu::{Cpu, FunctionalMemory, Memory};
-use ring3_isa::{CodeMode, CodeSize, Mark, Uop, lift_block};
+use ring3_cpu::{CROSSES, CodeIndex, CodeKey, Cpu, FunctionalMemory, forget_code};
+use ring3_isa::{CodeSize, Mark, Uop};
 use ring3_memory::{BlockId, CodeMap};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Micro-ops kept before everything is thrown away (48 MiB).
 const UOPS_MAX: usize = 3 << 20;
@@ -40,41 +38,8 @@ struct Place {
     /// Where its marks start.
     marks: u32,
     /// Where its code is.
-    key: Key,
+    key: CodeKey,
 }
-
-/// Where code stands and what it was translated for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    /// RAM offset of the first byte.
-    offset: u64,
-    /// RAM offset of the continuation on another page, or 0.
-    second: u64,
-    mode: u32,
-}
-
-/// Fast and the same on every host.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(byte.into());
-        }
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(value.into());
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(26) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 29
-    }
-}
-
-type Index = HashMap<Key, BlockId, BuildHasherDefault<KeyHasher>>;
 
 /// What a block store counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,14 +65,11 @@ pub struct BlockStore {
     pub(crate) blocks: Vec<Block>,
     /// Parallel to `blocks`.
     places: Vec<Place>,
-    index: Index,
+    index: CodeIndex,
     generation: u64,
     /// Statistics.
     pub counters: StoreCounters,
 }
-
-/// Marks an index entry whose instruction crosses into another page: look again with both pages.
-const CROSSES: BlockId = BlockId(u32::MAX);
 
 impl BlockStore {
     /// An empty store.
@@ -149,7 +111,7 @@ impl BlockStore {
             if !block.is_stale() {
                 block.instructions = STALE;
                 self.counters.invalidated += 1;
-                self.index.remove(&self.places[id.0 as usize].key);
+                forget_code(&mut self.index, &self.places[id.0 as usize].key);
             }
         }
     }
@@ -173,9 +135,9 @@ impl BlockStore {
             // Nothing answers outside RAM: all ones, which is no instruction.
             return Err(Fault::UD);
         };
-        let key = Key {
+        let key = CodeKey {
             offset,
-            second: 0,
+            second: None,
             mode: cpu.fetch_key(),
         };
         match self.index.get(&key) {
@@ -194,31 +156,23 @@ impl BlockStore {
         &mut self,
         cpu: &Cpu,
         m: &mut FunctionalMemory<'_>,
-        key: Key,
+        key: CodeKey,
     ) -> Result<BlockId, Fault> {
         let next_page = (cpu.linear_rip() & !0xfff).wrapping_add(0x1000);
         let Some(second) = m.fetch(next_page, cpu.cpl())? else {
             return Err(Fault::UD);
         };
-        let key = Key { second, ..key };
+        let key = CodeKey {
+            second: Some(second),
+            ..key
+        };
         if let Some(&id) = self.index.get(&key) {
             return Ok(id);
         }
-        let ram = m.ram();
-        let first = &ram[key.offset as usize..(key.offset as usize | 0xfff) + 1];
-        let mut bytes = [0; 15];
-        bytes[..first.len()].copy_from_slice(first);
-        let rest = 15 - first.len();
-        bytes[first.len()..].copy_from_slice(&ram[second as usize..second as usize + rest]);
-        let first_length = first.len() as u64;
-        let lifted = lift_block(&bytes, cpu.code_mode(), 1).expect("fifteen bytes suffice");
-        let length = u64::from(lifted.length);
+        let lifted = m.lift_code(cpu, key).expect("fifteen bytes suffice");
+        let length = lifted.length;
         let id = self.add(m.code(), key, lifted);
-        m.code().add(key.offset, first_length.min(length), id);
-        if length > first_length {
-            m.code().add(second, length - first_length, id);
-        }
-        m.apply_protection();
+        m.note_code(key, length, id);
         Ok(id)
     }
 
@@ -226,29 +180,26 @@ impl BlockStore {
         &mut self,
         cpu: &Cpu,
         m: &mut FunctionalMemory<'_>,
-        key: Key,
+        key: CodeKey,
     ) -> Result<BlockId, Fault> {
-        let mode: CodeMode = cpu.code_mode();
-        let start = key.offset as usize;
-        let bytes = &m.ram()[start..(start | 0xfff) + 1];
-        match lift_block(bytes, mode, usize::MAX) {
+        match m.lift_code(cpu, key) {
             Ok(lifted) => {
-                let length = u64::from(lifted.length).min(bytes.len() as u64);
+                let length = lifted.length;
                 let id = self.add(m.code(), key, lifted);
-                m.code().add(key.offset, length, id);
-                m.apply_protection();
+                m.note_code(key, length, id);
                 m.tlb().fetch_cache.follow(self.generation);
                 m.remember_code(cpu, id);
                 Ok(id)
             }
             Err(_) => {
+                let id = self.find_crossing(cpu, m, key)?;
                 self.index.insert(key, CROSSES);
-                self.find_crossing(cpu, m, key)
+                Ok(id)
             }
         }
     }
 
-    fn add(&mut self, code: &mut CodeMap, key: Key, lifted: ring3_isa::Block) -> BlockId {
+    fn add(&mut self, code: &mut CodeMap, key: CodeKey, lifted: ring3_isa::Block) -> BlockId {
         if self.uops.len() + lifted.uops.len() > UOPS_MAX {
             self.clear(code);
             self.counters.flushes += 1;
@@ -285,8 +236,8 @@ impl BlockStore {
         if is_long
             && a.mode == b.mode
             && a.offset >> 12 == b.offset >> 12
-            && a.second == 0
-            && b.second == 0
+            && a.second.is_none()
+            && b.second.is_none()
         {
             self.blocks[from.0 as usize].links[number] = to;
         }

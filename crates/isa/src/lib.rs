@@ -19,6 +19,8 @@ mod register;
 pub mod uop;
 
 pub use features::FeatureSet;
-pub use lift::{Block, CodeMode, CodeSize, Mark, Note, Usability, disassemble, lift_block};
+pub use lift::{
+    Block, CodeMode, CodeSize, Mark, NeedMoreBytes, Note, Usability, disassemble, lift_block,
+};
 pub use register::{Condition, REG_COUNT, Reg, VREG_COUNT, VReg};
 pub use uop::{Class, Op, OpInfo, Uop, Upper};

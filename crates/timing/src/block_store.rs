@@ -2,13 +2,10 @@
 
 use crate::decoded::{Instruction, Timed, decode};
 use crate::parameters::Parameters;
-use ring3_cpu::{Cpu, Memory};
-use ring3_isa::{Uop, lift_block};
-use ring3_memory::{BlockId, CodeMap};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use crate::speculative_memory::SpeculativeMemory;
+use ring3_cpu::{CROSSES, CodeIndex, CodeKey, Cpu, forget_code};
+use ring3_isa::Uop;
+use ring3_memory::{BlockId, CodeMap};
 
 /// Micro-ops kept before everything is thrown away (about 60 MiB).
 const UOPS_MAX: usize = 3 << 19;
@@ -21,36 +18,7 @@ pub(crate) struct Block {
     pub count: u32,
     /// Its code was overwritten.
     pub is_stale: bool,
-    key: Key,
-}
-
-/// Where code stands and what it was translated for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    offset: u64,
-    second: u64,
-    mode: u32,
-}
-
-/// Fast and the same on every host.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(byte.into());
-        }
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(value.into());
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 31
-    }
+    key: CodeKey,
 }
 
 /// Why there is no block to execute.
@@ -68,14 +36,11 @@ pub(crate) struct BlockStore {
     pub timed: Vec<Timed>,
     pub instructions: Vec<Instruction>,
     pub blocks: Vec<Block>,
-    index: HashMap<Key, BlockId, BuildHasherDefault<KeyHasher>>,
+    index: CodeIndex,
     generation: u64,
     parameters: Parameters,
     pub translated: u64,
 }
-
-/// The instruction crosses into another page: look again with both pages.
-const CROSSES: BlockId = BlockId(u32::MAX);
 
 impl BlockStore {
     pub fn new(parameters: &Parameters) -> BlockStore {
@@ -84,7 +49,7 @@ impl BlockStore {
             timed: Vec::new(),
             instructions: Vec::new(),
             blocks: Vec::new(),
-            index: HashMap::default(),
+            index: CodeIndex::default(),
             generation: 1 << 32,
             parameters: parameters.clone(),
             translated: 0,
@@ -120,7 +85,7 @@ impl BlockStore {
                 };
                 if !block.is_stale {
                     block.is_stale = true;
-                    self.index.remove(&block.key);
+                    forget_code(&mut self.index, &block.key);
                 }
             }
         }
@@ -154,9 +119,9 @@ impl BlockStore {
             return Err(NoBlock::AtHead);
         }
         let offset = m.fetch(address, cpu.cpl()).ok_or(NoBlock::AtHead)?;
-        let key = Key {
+        let key = CodeKey {
             offset,
-            second: 0,
+            second: None,
             mode: cpu.fetch_key(),
         };
         match self.index.get(&key) {
@@ -173,32 +138,24 @@ impl BlockStore {
         &mut self,
         cpu: &Cpu,
         m: &mut SpeculativeMemory<'_, '_>,
-        key: Key,
+        key: CodeKey,
     ) -> Result<BlockId, NoBlock> {
         let next_page = (cpu.linear_rip() & !0xfff).wrapping_add(0x1000);
         let second = m.fetch(next_page, cpu.cpl()).ok_or(NoBlock::AtHead)?;
-        let key = Key { second, ..key };
+        let key = CodeKey {
+            second: Some(second),
+            ..key
+        };
         if let Some(&id) = self.index.get(&key) {
             return Ok(id);
         }
         if m.lane.stores.touches_page(key.offset) || m.lane.stores.touches_page(second) {
             return Err(NoBlock::StoresFirst);
         }
-        let ram = m.inner.ram();
-        let first = &ram[key.offset as usize..(key.offset as usize | 0xfff) + 1];
-        let mut bytes = [0; 15];
-        bytes[..first.len()].copy_from_slice(first);
-        let rest = 15 - first.len();
-        bytes[first.len()..].copy_from_slice(&ram[second as usize..second as usize + rest]);
-        let first_length = first.len() as u64;
-        let lifted = lift_block(&bytes, cpu.code_mode(), 1).expect("fifteen bytes suffice");
-        let length = u64::from(lifted.length);
+        let lifted = m.inner.lift_code(cpu, key);
+        let lifted = lifted.expect("fifteen bytes suffice");
         let id = self.add(key, &lifted);
-        m.inner.code().add(key.offset, first_length.min(length), id);
-        if length > first_length {
-            m.inner.code().add(second, length - first_length, id);
-        }
-        m.inner.apply_protection();
+        m.inner.note_code(key, lifted.length, id);
         Ok(id)
     }
 
@@ -206,31 +163,28 @@ impl BlockStore {
         &mut self,
         cpu: &Cpu,
         m: &mut SpeculativeMemory<'_, '_>,
-        key: Key,
+        key: CodeKey,
     ) -> Result<BlockId, NoBlock> {
         if m.lane.stores.touches_page(key.offset) {
             return Err(NoBlock::StoresFirst);
         }
-        let start = key.offset as usize;
-        let bytes = &m.inner.ram()[start..(start | 0xfff) + 1];
-        match lift_block(bytes, cpu.code_mode(), usize::MAX) {
+        match m.inner.lift_code(cpu, key) {
             Ok(lifted) => {
-                let length = u64::from(lifted.length).min(bytes.len() as u64);
                 let id = self.add(key, &lifted);
-                m.inner.code().add(key.offset, length, id);
-                m.inner.apply_protection();
+                m.inner.note_code(key, lifted.length, id);
                 m.inner.tlb().fetch_cache.follow(self.generation);
                 m.inner.remember_code(cpu, id);
                 Ok(id)
             }
             Err(_) => {
+                let id = self.find_crossing(cpu, m, key)?;
                 self.index.insert(key, CROSSES);
-                self.find_crossing(cpu, m, key)
+                Ok(id)
             }
         }
     }
 
-    fn add(&mut self, key: Key, lifted: &ring3_isa::Block) -> BlockId {
+    fn add(&mut self, key: CodeKey, lifted: &ring3_isa::Block) -> BlockId {
         self.translated += 1;
         let id = BlockId(self.blocks.len() as u32);
         let base = self.uops.len() as u32;
